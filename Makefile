@@ -1,0 +1,38 @@
+# Thin wrappers: each target says what it needs, gets it, and runs plain cargo. `make` alone lists them.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help up test check bench
+
+DEV := packaging/dev
+RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
+BINARIES := -p headwater-agent -p headwater-aggregator
+# The real binaries and every test in one go: built apart, they would differ in features and be built twice. For the same
+# reason `check` names its tests within the whole workspace.
+BUILD_TESTS := cargo build --workspace --bins --tests
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+up: ## build, then run a real aggregator and a real agent on this host, until Ctrl-C
+	@$(DEV)/need cc
+	cargo build --release $(BINARIES)
+	@exec $(RELEASE)/headwater up
+
+test: ## every test there is; the last line counts them
+	@$(DEV)/need cc
+	@$(DEV)/count-tests sh -c '$(BUILD_TESTS) && cargo test --workspace --no-fail-fast'
+
+check: ## what a change must pass, cheapest first
+	@$(DEV)/need cc rustfmt clippy
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	$(DEV)/deny check licenses bans sources
+	@echo "advisories: not checked here, their database is not reachable from everywhere: $(DEV)/deny check advisories"
+	cargo test --workspace --test tidy
+	HEADWATER_SEEDS=200 cargo test --workspace --test simulation
+
+bench: ## the measured claims, on this machine
+	@$(DEV)/need cc
+	cargo build --release $(BINARIES)
+	cargo run --release -p headwater-benches

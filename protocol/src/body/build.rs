@@ -1,0 +1,269 @@
+//! Building a body, record by record, without keeping the records.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{COLUMNS, Column, KIND_EVENT, KIND_FACTS, KIND_GAP, KIND_TICK, VERSION};
+use super::{INFO_DEVICE, INFO_FILE, INFO_HOST, INFO_NONE};
+use crate::codec::{put_bytes, put_varint, put_zigzag};
+use crate::header::{Codec, Counts, Packing, encode_stream};
+use crate::limits;
+use crate::position::{Check, Mark, Span, Stream};
+use crate::record::{Content, Gap, Part, Record, Sample, Series, SourceInfo};
+
+/// A body in the making, with what its header will say of it.
+#[derive(Debug, Default)]
+pub struct BodyBuilder {
+    streams: Vec<Covered>,
+    columns: [Vec<u8>; COLUMNS],
+    dictionary: BTreeMap<Arc<Series>, usize>,
+    last_values: Vec<i64>,
+    last_time_us: i64,
+    records: usize,
+    samples: usize,
+    counts: Counts,
+}
+
+#[derive(Debug)]
+struct Covered {
+    span: Span,
+    info: Option<SourceInfo>,
+}
+
+impl BodyBuilder {
+    /// Whether nothing is in it, not even a stream.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.streams.is_empty()
+    }
+
+    /// Bytes before compression, to a few per cent.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let dictionary = self.dictionary.len() * 64;
+        self.columns.iter().map(Vec::len).sum::<usize>() + dictionary + self.streams.len() * 64
+    }
+
+    /// Whether something of this weight still fits under the limits of a batch.
+    #[must_use]
+    pub fn has_room(&self, records: usize, samples: usize, weight: usize) -> bool {
+        self.records + records <= limits::RECORDS_PER_BATCH_MAX
+            && self.samples + samples <= limits::SAMPLES_PER_BATCH_MAX
+            && self.dictionary.len() + samples <= limits::SERIES_PER_BATCH_MAX.max(samples)
+            && self.streams.len() < limits::SPANS_PER_BATCH_MAX
+            && self.weight() + weight + 64 <= limits::BODY_BYTES_MAX
+    }
+
+    /// What is in it.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Where it ends in a stream, `None` if it does not cover it.
+    #[must_use]
+    pub fn end(&self, stream: Stream) -> Option<Mark> {
+        self.find(stream).map(|index| self.streams[index].span.end)
+    }
+
+    /// What it covers, in order of streams.
+    #[must_use]
+    pub fn spans(&self) -> Vec<Span> {
+        let mut spans: Vec<Span> = self.streams.iter().map(|covered| covered.span).collect();
+        spans.sort_by_key(|span| span.stream);
+        spans
+    }
+
+    /// Covers a stream from `start` on. Does nothing if it is covered.
+    pub fn cover(&mut self, stream: Stream, info: Option<&SourceInfo>, start: Mark, check: Check) {
+        if self.find(stream).is_none() {
+            let span = Span { stream, start, end: start, check };
+            self.streams.push(Covered { span, info: info.cloned() });
+        }
+    }
+
+    /// Sets the check at the end of a covered stream.
+    ///
+    /// # Panics
+    /// If the stream is not covered: a caller's mistake.
+    pub fn set_check(&mut self, stream: Stream, check: Check) {
+        let index = self.find(stream).expect("a stream is covered before its check is set");
+        self.streams[index].span.check = check;
+    }
+
+    /// Adds a line that takes `taken` bytes of its file, line end included.
+    ///
+    /// # Panics
+    /// If the stream is not covered: a caller's mistake.
+    pub fn push_line(&mut self, stream: Stream, taken: u64, time_us: i64, part: Part, body: &[u8]) {
+        let start = self.end(stream).expect("a stream is covered before its lines").position;
+        self.begin(stream, KIND_EVENT, (start, start + taken, time_us), 1);
+        self.push_event(part, body);
+        self.counts.records += 1;
+    }
+
+    /// Adds a record.
+    ///
+    /// # Panics
+    /// If its stream is not covered, or the record does not start where what is covered ends: a
+    /// caller's mistake.
+    pub fn push(&mut self, record: &Record) {
+        let range = (record.start, record.end, record.time_us);
+        match &record.content {
+            Content::Tick(samples) => {
+                self.begin(record.stream, KIND_TICK, range, record.count());
+                self.push_tick(samples);
+                self.counts.records += record.count();
+            }
+            Content::Event(event) => {
+                self.begin(record.stream, KIND_EVENT, range, 1);
+                self.push_event(event.part, &event.body);
+                self.counts.records += 1;
+            }
+            Content::Facts(facts) => {
+                self.begin(record.stream, KIND_FACTS, range, 1);
+                self.push_facts(facts);
+                self.counts.records += 1;
+            }
+            Content::Gap(gap) => {
+                self.begin(record.stream, KIND_GAP, range, gap.records);
+                self.push_gap(gap);
+                self.counts.gaps += 1;
+                self.counts.gap_records += gap.records;
+                self.counts.gap_bytes += gap.bytes;
+            }
+        }
+    }
+
+    /// Packs the body. `level` is zstd's; 0 leaves the columns as they are.
+    ///
+    /// # Panics
+    /// If zstd fails on a buffer of the bound that it asked for, which it never does.
+    #[must_use]
+    pub fn pack(&self, level: i32) -> (Packing, Vec<u8>) {
+        let plain = self.encode();
+        let unpacked = u32::try_from(plain.len()).expect("a body is at most 4 MiB");
+        let packed = (level != 0)
+            .then(|| zstd::bulk::compress(&plain, level).expect("zstd packs any bytes"))
+            .filter(|packed| packed.len() < plain.len());
+        if let Some(packed) = packed {
+            let length = u32::try_from(packed.len()).expect("a body is at most 4 MiB");
+            return (Packing { codec: Codec::Zstd, packed: length, unpacked }, packed);
+        }
+        (Packing { codec: Codec::Plain, packed: unpacked, unpacked }, plain)
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.weight() + 1024);
+        out.push(VERSION);
+        put_varint(&mut out, self.streams.len() as u64);
+        for covered in &self.streams {
+            encode_stream(covered.span.stream, &mut out);
+            encode_info(covered.info.as_ref(), &mut out);
+        }
+        put_varint(&mut out, self.dictionary.len() as u64);
+        let mut series: Vec<(&Arc<Series>, usize)> =
+            self.dictionary.iter().map(|(series, place)| (series, *place)).collect();
+        series.sort_by_key(|(_, place)| *place);
+        for (series, _) in series {
+            encode_series(series, &mut out);
+        }
+        put_varint(&mut out, self.records as u64);
+        for column in &self.columns {
+            put_varint(&mut out, column.len() as u64);
+        }
+        for column in &self.columns {
+            out.extend_from_slice(column);
+        }
+        out
+    }
+
+    fn find(&self, stream: Stream) -> Option<usize> {
+        self.streams.iter().rposition(|covered| covered.span.stream == stream)
+    }
+
+    fn begin(&mut self, stream: Stream, kind: u8, range: (u64, u64, i64), count: u64) {
+        let (start, end, time_us) = range;
+        let index = self.find(stream).expect("a stream is covered before its records");
+        let span = &mut self.streams[index].span;
+        assert!(start == span.end.position && end >= start, "records of a stream are contiguous");
+        span.end = Mark { position: end, records: span.end.records + count };
+        self.column(Column::Kind).push(kind);
+        put_varint(self.column(Column::Stream), index as u64);
+        put_varint(self.column(Column::Length), end - start);
+        let since = time_us.wrapping_sub(self.last_time_us);
+        put_zigzag(self.column(Column::Time), since);
+        self.last_time_us = time_us;
+        self.records += 1;
+    }
+
+    fn push_event(&mut self, part: Part, body: &[u8]) {
+        self.column(Column::Part).push(part as u8);
+        put_varint(self.column(Column::EventLength), body.len() as u64);
+        self.column(Column::EventBytes).extend_from_slice(body);
+    }
+
+    fn push_tick(&mut self, samples: &[Sample]) {
+        put_varint(self.column(Column::Series), samples.len() as u64);
+        for sample in samples {
+            let next = self.dictionary.len();
+            let place = *self.dictionary.entry(Arc::clone(&sample.series)).or_insert(next);
+            if place == next {
+                self.last_values.push(0);
+            }
+            put_varint(self.column(Column::Series), place as u64);
+            let since = sample.value.wrapping_sub(self.last_values[place]);
+            put_zigzag(self.column(Column::Value), since);
+            self.last_values[place] = sample.value;
+        }
+        self.samples += samples.len();
+    }
+
+    fn push_facts(&mut self, facts: &BTreeMap<String, String>) {
+        let column = self.column(Column::Facts);
+        put_varint(column, facts.len() as u64);
+        for (key, value) in facts {
+            put_bytes(column, key.as_bytes());
+            put_bytes(column, value.as_bytes());
+        }
+    }
+
+    fn push_gap(&mut self, gap: &Gap) {
+        let column = self.column(Column::Gaps);
+        column.push(gap.cause as u8);
+        put_varint(column, gap.records);
+        put_varint(column, gap.bytes);
+        column.push(u8::from(gap.about.is_some()));
+        if let Some(stream) = gap.about {
+            encode_stream(stream, column);
+        }
+    }
+
+    fn column(&mut self, column: Column) -> &mut Vec<u8> {
+        &mut self.columns[column as usize]
+    }
+}
+
+fn encode_info(info: Option<&SourceInfo>, out: &mut Vec<u8>) {
+    match info {
+        None => out.push(INFO_NONE),
+        Some(SourceInfo::Host) => out.push(INFO_HOST),
+        Some(SourceInfo::Device) => out.push(INFO_DEVICE),
+        Some(SourceInfo::File { path, fingerprint }) => {
+            out.push(INFO_FILE);
+            put_bytes(out, path);
+            out.extend_from_slice(&fingerprint.length.to_le_bytes());
+            out.extend_from_slice(&fingerprint.hash);
+        }
+    }
+}
+
+fn encode_series(series: &Series, out: &mut Vec<u8>) {
+    put_bytes(out, series.metric.as_bytes());
+    out.push(series.scale);
+    put_varint(out, series.labels.len() as u64);
+    for (name, value) in &series.labels {
+        put_bytes(out, name.as_bytes());
+        put_bytes(out, value.as_bytes());
+    }
+}

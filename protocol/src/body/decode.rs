@@ -1,0 +1,295 @@
+//! Opening a body: every length is checked before memory is taken, every record must lie where the
+//! header says.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{COLUMNS, Column, KIND_EVENT, KIND_FACTS, KIND_GAP, KIND_TICK, VERSION};
+use super::{INFO_DEVICE, INFO_FILE, INFO_HOST, INFO_NONE};
+use crate::batch::Batch;
+use crate::codec::{DecodeError, Reader};
+use crate::header::{Codec, Counts, Header, decode_stream};
+use crate::limits;
+use crate::position::{Mark, Stream};
+use crate::record::{Cause, Content, Event, Fingerprint, Gap, Part, Record, Sample, Series, SourceInfo};
+
+/// An opened body.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Body {
+    /// What the batch covers and, where the agent said it, what that is.
+    pub streams: Vec<(Stream, Option<SourceInfo>)>,
+    /// The records, in the order in which they were sealed: per stream in order of position.
+    pub records: Vec<Record>,
+}
+
+/// Why a body could not be opened. The fold applies such a batch as a gap.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum BodyError {
+    /// The zstd frame is damaged, or larger than the header says.
+    #[error("unpack the body: it is damaged or larger than the {0} bytes that the header names")]
+    Unpack(u32),
+    /// The columns are damaged.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// The records are not those that the header speaks of.
+    #[error("compare the body with its header: {0} differ")]
+    Header(&'static str),
+}
+
+impl Body {
+    /// Opens a batch's body and compares it with the header.
+    ///
+    /// # Errors
+    /// For every malformed input; memory stays below the limits of `limits`.
+    pub fn open(batch: &Batch) -> Result<Self, BodyError> {
+        let plain = unpack(batch.header(), batch.body())?;
+        let body = decode(&plain, batch.header())?;
+        body.compare(batch.header())?;
+        Ok(body)
+    }
+
+    fn compare(&self, header: &Header) -> Result<(), BodyError> {
+        let mut ends: BTreeMap<Stream, Mark> =
+            header.spans.iter().map(|span| (span.stream, span.start)).collect();
+        let mut counts = Counts::default();
+        for record in &self.records {
+            let end = ends.get_mut(&record.stream).ok_or(BodyError::Header("streams"))?;
+            let records = end.records.checked_add(record.count());
+            let records = records.ok_or(BodyError::Header("counts"))?;
+            *end = Mark { position: record.end, records };
+            counts = counts.plus(match &record.content {
+                Content::Gap(gap) => Counts {
+                    records: 0,
+                    gaps: 1,
+                    gap_records: gap.records,
+                    gap_bytes: gap.bytes,
+                },
+                Content::Tick(_) | Content::Event(_) | Content::Facts(_) => {
+                    Counts { records: record.count(), ..Counts::default() }
+                }
+            });
+        }
+        if header.spans.iter().any(|span| ends[&span.stream] != span.end) {
+            return Err(BodyError::Header("spans"));
+        }
+        if counts != header.counts {
+            return Err(BodyError::Header("counts"));
+        }
+        Ok(())
+    }
+}
+
+fn unpack(header: &Header, packed: &[u8]) -> Result<Vec<u8>, BodyError> {
+    let unpacked = header.packing.unpacked;
+    match header.packing.codec {
+        Codec::Plain if packed.len() == unpacked as usize => Ok(packed.to_vec()),
+        Codec::Plain => Err(BodyError::Unpack(unpacked)),
+        Codec::Zstd => {
+            let mut zstd = zstd::bulk::Decompressor::new().map_err(|_| BodyError::Unpack(unpacked))?;
+            zstd.window_log_max(limits::ZSTD_WINDOW_LOG_MAX).map_err(|_| BodyError::Unpack(unpacked))?;
+            let plain = zstd.decompress(packed, unpacked as usize);
+            match plain {
+                Ok(plain) if plain.len() == unpacked as usize => Ok(plain),
+                _ => Err(BodyError::Unpack(unpacked)),
+            }
+        }
+    }
+}
+
+fn decode(plain: &[u8], header: &Header) -> Result<Body, DecodeError> {
+    let mut reader = Reader::new(plain);
+    let version = reader.u8("body version")?;
+    if version != VERSION {
+        return Err(DecodeError::Version { what: "body", found: version, newest: VERSION });
+    }
+    let streams = decode_streams(&mut reader)?;
+    let count = reader.length("count of series", limits::SERIES_PER_BATCH_MAX)?;
+    let mut series = Vec::with_capacity(count);
+    for _ in 0..count {
+        series.push(Arc::new(decode_series(&mut reader)?));
+    }
+    let records = reader.length("count of records", limits::RECORDS_PER_BATCH_MAX)?;
+    let mut columns = Columns::split(&mut reader)?;
+    reader.finish("body")?;
+    let mut ends: Vec<u64> = streams.iter().map(|(stream, _)| start_of(header, *stream)).collect();
+    let mut opened = Vec::with_capacity(records);
+    let mut state = Running { last_values: vec![0; series.len()], time_us: 0, samples: 0, series };
+    for _ in 0..records {
+        opened.push(columns.record(&streams, &mut ends, &mut state)?);
+    }
+    columns.finish()?;
+    Ok(Body { streams, records: opened })
+}
+
+struct Running {
+    series: Vec<Arc<Series>>,
+    last_values: Vec<i64>,
+    time_us: i64,
+    samples: usize,
+}
+
+struct Columns<'a> {
+    readers: [Reader<'a>; COLUMNS],
+}
+
+type Streams = [(Stream, Option<SourceInfo>)];
+
+impl<'a> Columns<'a> {
+    fn split(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        let mut lengths = [0; COLUMNS];
+        for length in &mut lengths {
+            *length = reader.length("column length", limits::BODY_BYTES_MAX)?;
+        }
+        let mut readers = std::array::from_fn(|_| Reader::new(&[]));
+        for (column, length) in readers.iter_mut().zip(lengths) {
+            *column = Reader::new(reader.take("column", length)?);
+        }
+        Ok(Self { readers })
+    }
+
+    fn column(&mut self, column: Column) -> &mut Reader<'a> {
+        &mut self.readers[column as usize]
+    }
+
+    fn finish(self) -> Result<(), DecodeError> {
+        self.readers.into_iter().try_for_each(|reader| reader.finish("column"))
+    }
+
+    /// `ends` holds, per stream, where its next record starts.
+    fn record(
+        &mut self,
+        streams: &Streams,
+        ends: &mut [u64],
+        state: &mut Running,
+    ) -> Result<Record, DecodeError> {
+        let kind = self.column(Column::Kind).u8("kind")?;
+        let place = self.column(Column::Stream).length("stream", streams.len().saturating_sub(1))?;
+        let Some((stream, _)) = streams.get(place) else {
+            return Err(outside("stream", place as u64, "a stream of the table"));
+        };
+        let length = self.column(Column::Length).varint("length")?;
+        let start = ends[place];
+        let end = start.checked_add(length).ok_or(outside("length", length, "a sum below 2^64"))?;
+        ends[place] = end;
+        let since = self.column(Column::Time).zigzag("time")?;
+        state.time_us = state.time_us.wrapping_add(since);
+        let content = match kind {
+            KIND_TICK => Content::Tick(self.tick(state)?),
+            KIND_EVENT => Content::Event(self.event()?),
+            KIND_FACTS => Content::Facts(self.facts()?),
+            KIND_GAP => Content::Gap(self.gap()?),
+            kind => return Err(outside("kind", u64::from(kind), "0 to 3")),
+        };
+        Ok(Record { stream: *stream, start, end, time_us: state.time_us, content })
+    }
+
+    fn tick(&mut self, state: &mut Running) -> Result<Vec<Sample>, DecodeError> {
+        let most = limits::SAMPLES_PER_BATCH_MAX - state.samples;
+        let most = most.min(self.column(Column::Series).left());
+        let count = self.column(Column::Series).length("count of samples", most)?;
+        state.samples += count;
+        let mut samples = Vec::with_capacity(count);
+        for _ in 0..count {
+            let place = self.column(Column::Series).varint("series")?;
+            let series = usize::try_from(place).ok().and_then(|place| state.series.get(place));
+            let series = series.ok_or(outside("series", place, "a series of the dictionary"))?;
+            let since = self.readers[Column::Value as usize].zigzag("value")?;
+            let last = &mut state.last_values[usize::try_from(place).unwrap_or(usize::MAX)];
+            *last = last.wrapping_add(since);
+            samples.push(Sample { series: Arc::clone(series), value: *last });
+        }
+        Ok(samples)
+    }
+
+    fn event(&mut self) -> Result<Event, DecodeError> {
+        let part = self.column(Column::Part).u8("part of a line")?;
+        let part = match part {
+            0 => Part::Whole,
+            1 => Part::WholeCrLf,
+            2 => Part::Continued,
+            3 => Part::Unended,
+            part => return Err(outside("part of a line", u64::from(part), "0 to 3")),
+        };
+        let length = self.column(Column::EventLength).length("event", limits::EVENT_BYTES_MAX)?;
+        Ok(Event { part, body: self.column(Column::EventBytes).take("event", length)?.to_vec() })
+    }
+
+    fn facts(&mut self) -> Result<BTreeMap<String, String>, DecodeError> {
+        let column = self.column(Column::Facts);
+        let count = column.length("count of facts", limits::LABELS_MAX)?;
+        let mut facts = BTreeMap::new();
+        for _ in 0..count {
+            let name = text(column)?;
+            facts.insert(name, text(column)?);
+        }
+        Ok(facts)
+    }
+
+    fn gap(&mut self) -> Result<Gap, DecodeError> {
+        let column = self.column(Column::Gaps);
+        let code = column.u8("cause")?;
+        let cause = Cause::from_code(code).ok_or(outside("cause", u64::from(code), "1 to 10"))?;
+        let (records, bytes) = (column.varint("gap records")?, column.varint("gap bytes")?);
+        let about = match column.u8("gap about")? {
+            0 => None,
+            1 => Some(decode_stream(column)?),
+            flag => return Err(outside("gap about", u64::from(flag), "0 or 1")),
+        };
+        Ok(Gap { cause, records, bytes, about })
+    }
+}
+
+/// Where a batch starts in a stream; 0 for one that it does not cover, which `compare` refuses.
+fn start_of(header: &Header, stream: Stream) -> u64 {
+    let spans = &header.spans;
+    let place = spans.binary_search_by_key(&stream, |span| span.stream);
+    place.map_or(0, |place| spans[place].start.position)
+}
+
+fn outside(what: &'static str, value: u64, expected: &'static str) -> DecodeError {
+    DecodeError::Value { what, value, expected }
+}
+
+fn text(reader: &mut Reader<'_>) -> Result<String, DecodeError> {
+    let bytes = reader.bytes("text", limits::TEXT_BYTES_MAX)?;
+    let text = std::str::from_utf8(bytes);
+    text.map(str::to_owned).map_err(|_| outside("text", bytes.len() as u64, "UTF-8"))
+}
+
+fn decode_streams(reader: &mut Reader<'_>) -> Result<Vec<(Stream, Option<SourceInfo>)>, DecodeError> {
+    let count = reader.length("count of streams", limits::SPANS_PER_BATCH_MAX)?;
+    let mut streams = Vec::with_capacity(count);
+    for _ in 0..count {
+        let stream = decode_stream(reader)?;
+        let info = match reader.u8("source kind")? {
+            INFO_NONE => None,
+            INFO_HOST => Some(SourceInfo::Host),
+            INFO_DEVICE => Some(SourceInfo::Device),
+            INFO_FILE => Some(SourceInfo::File {
+                path: reader.bytes("path", limits::PATH_BYTES_MAX)?.to_vec(),
+                fingerprint: Fingerprint {
+                    length: reader.u16("fingerprint length")?,
+                    hash: reader.array("fingerprint")?,
+                },
+            }),
+            kind => return Err(outside("source kind", u64::from(kind), "0 to 3")),
+        };
+        streams.push((stream, info));
+    }
+    Ok(streams)
+}
+
+fn decode_series(reader: &mut Reader<'_>) -> Result<Series, DecodeError> {
+    let metric = text(reader)?;
+    let scale = reader.u8("scale")?;
+    if scale > 18 {
+        return Err(outside("scale", u64::from(scale), "0 to 18"));
+    }
+    let count = reader.length("count of labels", limits::LABELS_MAX)?;
+    let mut labels = Vec::with_capacity(count);
+    for _ in 0..count {
+        let name = text(reader)?;
+        labels.push((name, text(reader)?));
+    }
+    Ok(Series { metric, labels, scale })
+}

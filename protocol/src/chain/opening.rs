@@ -1,0 +1,440 @@
+//! Opening an epoch on the ledger's state. Rule 6 of the contract, DESIGN page, section 3.
+//!
+//! Positions decide what is known. Per stream, in order of position: what lies at or below the
+//! ledger's position is known and not sent; what is held beyond it is sealed anew; what lies between
+//! and is not held becomes a gap in its place, up to the highest position ever sealed or adopted.
+//! Everything that was in the spool becomes the archive.
+
+use std::collections::BTreeMap;
+
+use super::{Chain, Fresh, Resumed, Row, Rows, Sealed, Sealing};
+use crate::body::{Body, BodyBuilder};
+use crate::header::Counts;
+use crate::identity::Lane;
+use crate::limits;
+use crate::position::{Check, Mark, Run, SourceId, Span, Stream};
+use crate::record::{Cause, Content, Gap, Part, Record, SourceInfo};
+use crate::rules::Rule;
+use crate::wire::{KnownStream, LaneState};
+
+/// A source of the agent itself in a lane: facts of the device, and gaps of runs that may not be
+/// stored again.
+#[must_use]
+pub fn own_source(lane: Lane) -> SourceId {
+    let mut source = *b"headwater.own:__";
+    source[14] = b'0' + lane.code();
+    SourceId(source)
+}
+
+/// Where a stream lies in the rows: from, to, row.
+type Held = BTreeMap<Stream, Vec<(Span, Row)>>;
+
+/// A stream that goes on: under which name its records are held, and under which it is sealed anew.
+#[derive(Clone, Copy)]
+struct Going {
+    held: Stream,
+    on: Stream,
+}
+
+/// Whether the ledger knows a stream under another name.
+enum OtherName<'k> {
+    None,
+    Is(&'k KnownStream),
+    MayBe,
+}
+
+struct Opening<'a, R: Rows> {
+    chain: &'a mut Chain,
+    rows: &'a mut R,
+    sealing: Sealing,
+    body: BodyBuilder,
+    counts: Counts,
+}
+
+impl Chain {
+    pub(super) fn open_epoch<R: Rows>(
+        &mut self,
+        rows: &mut R,
+        state: &LaneState,
+        fresh: Fresh,
+        sealing: Sealing,
+    ) -> Result<Resumed, R::Error> {
+        let held = self.held(rows)?;
+        self.turn_to(state, fresh);
+        let from = self.head.next;
+        let known: BTreeMap<Stream, KnownStream> =
+            state.streams.iter().map(|known| (known.stream, *known)).collect();
+        let mut opening = Opening {
+            chain: self,
+            rows,
+            sealing,
+            body: BodyBuilder::default(),
+            counts: Counts::default(),
+        };
+        let mut undecided = Vec::new();
+        let streams: Vec<Stream> = opening.chain.streams.keys().copied().collect();
+        for stream in streams {
+            let held = held.get(&stream).map_or(&[][..], Vec::as_slice);
+            if let Some(known) = known.get(&stream) {
+                opening.stream(Going { held: stream, on: stream }, Some(known), held)?;
+                continue;
+            }
+            let forgotten = stream.run.number <= state.horizon && opening.rule(Rule::KeepHorizon);
+            match opening.other_name(stream, &known, held)? {
+                OtherName::Is(known) => {
+                    opening.rename(stream, known);
+                    opening.stream(Going { held: stream, on: known.stream }, Some(known), held)?;
+                }
+                OtherName::None if !forgotten => {
+                    opening.stream(Going { held: stream, on: stream }, None, held)?;
+                }
+                OtherName::MayBe | OtherName::None => undecided.push((stream, count_held(held))),
+            }
+        }
+        opening.give_up(&undecided, fresh.seed);
+        opening.flush()?;
+        let counts = opening.counts;
+        self.adopt(&known);
+        Ok(Resumed::Opened { from, sealed_anew: counts.records, gap_records: counts.gap_records })
+    }
+
+    /// What the spool holds of each stream, by the headers of its batches, in order of position.
+    fn held<R: Rows>(&self, rows: &R) -> Result<Held, R::Error> {
+        let keep = self.rules.hold(Rule::KeepArchive);
+        let from = if keep { self.head.archive_first } else { self.head.first };
+        let mut held = Held::new();
+        for row in from.0..self.head.next.0 {
+            for span in &rows.read(Row(row))?.header().spans {
+                held.entry(span.stream).or_default().push((*span, Row(row)));
+            }
+        }
+        for spans in held.values_mut() {
+            spans.sort_by_key(|(span, row)| (span.start.position, *row));
+        }
+        Ok(held)
+    }
+
+    fn turn_to(&mut self, state: &LaneState, fresh: Fresh) {
+        let head = &mut self.head;
+        head.epoch = fresh.epoch;
+        head.parent = state.tip;
+        head.base = state.tip;
+        head.tip = state.tip;
+        head.sealed = 0;
+        head.first = head.next;
+        head.acked = head.next;
+        head.stock.shelve();
+        head.totals = state.totals;
+        head.runs = head.runs.max(state.run_highest).max(state.horizon);
+        head.epochs_opened += 1;
+        if self.rules.hold(Rule::NewRun) {
+            self.samplers.clear();
+        }
+    }
+
+    /// Takes over what the ledger knows further than the spool: a spool that was lost or rolled back.
+    fn adopt(&mut self, known: &BTreeMap<Stream, KnownStream>) {
+        for (stream, known) in known {
+            // Where it began is not known here; its count of records is from there on, so a gap from
+            // 0 is exact in records.
+            let sealed = self.streams.entry(*stream).or_insert(Sealed {
+                origin: Mark::default(),
+                highest: known.mark,
+                check: known.check,
+                dropped_to: 0,
+                undecided: false,
+                info: None,
+            });
+            if sealed.highest.position < known.mark.position {
+                (sealed.highest, sealed.check) = (known.mark, known.check);
+            }
+            self.changed.insert(*stream);
+        }
+    }
+}
+
+impl<R: Rows> Opening<'_, R> {
+    fn rule(&self, rule: Rule) -> bool {
+        self.chain.rules.hold(rule)
+    }
+
+    /// The stream under which the ledger knows what this one holds.
+    ///
+    /// An agent whose spool was rolled back finds the same content again and numbers its run anew. It
+    /// is the same content if the ledger knows a run of the source that this spool does not, with the
+    /// same first line, and if the bytes before the ledger's position are the same. Where too little is
+    /// held to compare them, it may be.
+    fn other_name<'k>(
+        &self,
+        stream: Stream,
+        known: &'k BTreeMap<Stream, KnownStream>,
+        held: &[(Span, Row)],
+    ) -> Result<OtherName<'k>, R::Error> {
+        let mut found = OtherName::None;
+        if !matches!(self.chain.streams[&stream].info, Some(SourceInfo::File { .. })) {
+            return Ok(found);
+        }
+        for other in known.values() {
+            let (run, name) = (stream.run, other.stream);
+            if name.source != stream.source
+                || name.run.content() != run.content()
+                || self.chain.streams.contains_key(&name)
+            {
+                continue;
+            }
+            match self.check_at(stream, other.mark.position, held)? {
+                Some(check) if check == other.check => return Ok(OtherName::Is(other)),
+                Some(_) => {}
+                None => found = OtherName::MayBe,
+            }
+        }
+        Ok(found)
+    }
+
+    /// The check at a position, made of the lines that are held; `None` if too little is.
+    fn check_at(
+        &self,
+        stream: Stream,
+        position: u64,
+        held: &[(Span, Row)],
+    ) -> Result<Option<Check>, R::Error> {
+        let mut before = Before::default();
+        for (span, row) in held {
+            if span.start.position >= position || span.end.position <= before.end {
+                continue;
+            }
+            if span.end.position + (Check::BYTES as u64) < position {
+                continue;
+            }
+            let records = Body::open(&self.rows.read(*row)?).map(|body| body.records);
+            for record in records.unwrap_or_default() {
+                if record.stream == stream && record.end <= position {
+                    before.add(&record);
+                }
+            }
+        }
+        Ok(before.check(position))
+    }
+
+    /// Takes the ledger's name for a stream.
+    fn rename(&mut self, from: Stream, to: &KnownStream) {
+        if let Some(mut sealed) = self.chain.streams.remove(&from) {
+            self.chain.changed.extend([from, to.stream]);
+            sealed.origin = Mark::default();
+            self.chain.streams.insert(to.stream, sealed);
+        }
+    }
+
+    /// Seals one stream anew, from what the ledger knows of it on.
+    fn stream(
+        &mut self,
+        going: Going,
+        known: Option<&KnownStream>,
+        held: &[(Span, Row)],
+    ) -> Result<(), R::Error> {
+        let sealed = self.chain.streams[&going.on].clone();
+        let file = matches!(sealed.info, Some(SourceInfo::File { .. }));
+        let known = known.filter(|_| self.rule(Rule::FilterKnown));
+        let mut at = known.map_or(sealed.origin, |known| known.mark);
+        let unread = if at == sealed.highest { sealed.check } else { Check::NONE };
+        self.set(going.on, at, known.map_or(unread, |known| known.check));
+        if file && !self.rule(Rule::SealHeld) {
+            return Ok(());
+        }
+        for (span, row) in held {
+            if span.end.position > at.position {
+                at = self.held_batch(going, at, (span, *row), &sealed)?;
+            }
+        }
+        let remembered = !held.is_empty() || self.rule(Rule::RememberEnded);
+        if sealed.highest.position > at.position && remembered {
+            self.gap(going, at, sealed.highest, &sealed)?;
+            if self.rule(Rule::WriteGaps) {
+                self.body.set_check(going.on, sealed.check);
+            }
+        }
+        Ok(())
+    }
+
+    /// Seals anew what one held batch has of a stream beyond `at`. It ends where the held batch ends,
+    /// never in its middle: there alone the check is known.
+    fn held_batch(
+        &mut self,
+        going: Going,
+        mut at: Mark,
+        (span, row): (&Span, Row),
+        sealed: &Sealed,
+    ) -> Result<Mark, R::Error> {
+        let batch = self.rows.read(row)?;
+        let weight = batch.header().packing.unpacked as usize;
+        let count = usize::try_from(batch.header().counts.records).unwrap_or(usize::MAX);
+        let full = self.body.weight() + weight > limits::BATCH_BYTES_AIM * 2;
+        if full || !self.body.has_room(count.saturating_add(2), count, weight) {
+            self.flush()?;
+        }
+        if span.start.position > at.position {
+            at = self.gap(going, at, span.start, sealed)?;
+        }
+        let mut end = span.start;
+        for mut record in Body::open(&batch).map(|body| body.records).unwrap_or_default() {
+            if record.stream != going.held {
+                continue;
+            }
+            end = Mark { position: record.end, records: end.records + record.count() };
+            if record.end > at.position {
+                record.stream = going.on;
+                at = if record.start < at.position {
+                    self.rest(going, &record, at, end)
+                } else {
+                    self.record(&record)
+                };
+            }
+        }
+        if self.body.end(going.on) == Some(at) && at.position == span.end.position {
+            self.body.set_check(going.on, span.check);
+        }
+        Ok(at)
+    }
+
+    fn record(&mut self, record: &Record) -> Mark {
+        self.chain.cover(&mut self.body, record.stream);
+        self.body.push(record);
+        self.body.end(record.stream).expect("the stream was covered above")
+    }
+
+    /// Seals anew what lies beyond `at` of a record that reaches from before it to `end`: a gap whose
+    /// beginning was applied since. (No agent seals lines or samples across the ledger's position; one
+    /// that is found all the same is declared, not guessed.)
+    fn rest(&mut self, going: Going, record: &Record, at: Mark, end: Mark) -> Mark {
+        let cause = match &record.content {
+            Content::Gap(gap) => gap.cause,
+            Content::Tick(_) | Content::Event(_) | Content::Facts(_) => Cause::Lost,
+        };
+        let gap = missing(going, cause, at, end);
+        self.record(&Record { start: at.position, content: Content::Gap(gap), ..record.clone() })
+    }
+
+    /// Declares what lies between two marks and is not held.
+    fn gap(&mut self, going: Going, from: Mark, to: Mark, sealed: &Sealed) -> Result<Mark, R::Error> {
+        if !self.rule(Rule::WriteGaps) {
+            self.flush()?;
+            self.set(going.on, to, Check::NONE);
+            return Ok(to);
+        }
+        let full = to.position <= sealed.dropped_to;
+        let gap = missing(going, if full { Cause::SpoolFull } else { Cause::Lost }, from, to);
+        let time_us = self.sealing.clock.wall_us;
+        let (start, end) = (from.position, to.position);
+        let content = Content::Gap(gap);
+        Ok(self.record(&Record { stream: going.on, start, end, time_us, content }))
+    }
+
+    /// Where the stream goes on: the chain seals from here.
+    fn set(&mut self, stream: Stream, mark: Mark, check: Check) {
+        if let Some(sealed) = self.chain.streams.get_mut(&stream) {
+            (sealed.highest, sealed.check) = (mark, check);
+            self.chain.changed.insert(stream);
+        }
+    }
+
+    /// Declares what is held of runs that the ledger may have forgotten. Such a run is never stored
+    /// again; its source, if it is a file, goes on in a new run.
+    fn give_up(&mut self, undecided: &[(Stream, u64)], seed: u64) {
+        for (stream, records) in undecided {
+            let Some(sealed) = self.chain.streams.remove(stream) else { continue };
+            self.chain.changed.insert(*stream);
+            if let Some(info @ SourceInfo::File { .. }) = sealed.info {
+                let start = sealed.highest.position;
+                let nonce = Run::nonce_of(stream.run.content(), seed ^ stream.run.nonce);
+                let next = self.chain.begin_run(stream.source, info, start, nonce);
+                self.set(next, Mark { position: start, records: 0 }, sealed.check);
+                if let Some(sealed) = self.chain.streams.get_mut(&next) {
+                    sealed.undecided = true;
+                }
+            }
+            if *records > 0 {
+                self.undecided(*stream, *records, seed);
+            }
+        }
+    }
+
+    fn undecided(&mut self, about: Stream, records: u64, seed: u64) {
+        let source = own_source(self.chain.head.lane);
+        let own = self.chain.sampler(source, &SourceInfo::Device, seed);
+        self.chain.cover(&mut self.body, own);
+        let start = self.body.end(own).expect("the stream was covered above").position;
+        let gap = Gap { cause: Cause::Undecided, records, bytes: 0, about: Some(about) };
+        let time_us = self.sealing.clock.wall_us;
+        let content = Content::Gap(gap);
+        self.body.push(&Record { stream: own, start, end: start + 1, time_us, content });
+    }
+
+    fn flush(&mut self) -> Result<(), R::Error> {
+        let body = std::mem::take(&mut self.body);
+        if body.is_empty() {
+            return Ok(());
+        }
+        self.counts = self.counts.plus(body.counts());
+        self.chain.seal(self.rows, &body, self.sealing)?;
+        Ok(())
+    }
+}
+
+/// What lies between two marks. Under another name records were counted from another origin: bytes
+/// alone are known.
+fn missing(going: Going, cause: Cause, from: Mark, to: Mark) -> Gap {
+    let same = going.held == going.on;
+    Gap {
+        cause,
+        records: if same { to.records.saturating_sub(from.records) } else { 0 },
+        bytes: if same { 0 } else { to.position.saturating_sub(from.position) },
+        about: None,
+    }
+}
+
+/// The last bytes of the lines that were seen, without a hole.
+#[derive(Default)]
+struct Before {
+    end: u64,
+    bytes: Vec<u8>,
+}
+
+impl Before {
+    fn add(&mut self, record: &Record) {
+        if record.end <= self.end {
+            return;
+        }
+        let Content::Event(event) = &record.content else {
+            return self.bytes.clear();
+        };
+        if record.start != self.end {
+            self.bytes.clear();
+        }
+        self.end = record.end;
+        self.bytes.extend_from_slice(&event.body);
+        self.bytes.extend_from_slice(match event.part {
+            Part::Whole => b"\n",
+            Part::WholeCrLf => b"\r\n",
+            Part::Continued | Part::Unended => b"",
+        });
+        let extra = self.bytes.len().saturating_sub(Check::BYTES);
+        self.bytes.drain(..extra);
+    }
+
+    fn check(&self, position: u64) -> Option<Check> {
+        let enough = self.bytes.len() == Check::BYTES || self.bytes.len() as u64 == position;
+        (self.end == position && enough).then(|| Check::of(&self.bytes))
+    }
+}
+
+/// Records of a stream that are held, those that two batches hold counted once.
+fn count_held(held: &[(Span, Row)]) -> u64 {
+    let (mut at, mut records) = (0, 0);
+    for (span, _) in held {
+        if span.end.records > at {
+            records += span.end.records - span.start.records.max(at);
+            at = span.end.records;
+        }
+    }
+    records
+}

@@ -1,0 +1,154 @@
+//! The log entry: what a node appends, as bytes. `docs/log.md` has the table.
+
+use crate::batch::Batch;
+use crate::codec::{DecodeError, Reader};
+use crate::identity::{Generation, NodeId};
+
+/// The newest entry version, the one that is written.
+pub const VERSION: u8 = 1;
+
+const KIND_BATCH: u8 = 1;
+const KIND_TICK: u8 = 2;
+const KIND_CONTROL: u8 = 3;
+
+const CONTROL_GENERATION: u8 = 1;
+const CONTROL_RULES: u8 = 2;
+
+/// One entry of a shard's log.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Entry {
+    /// The node that appended it.
+    pub appender: NodeId,
+    /// That node's clock: microseconds since 1970 UTC. The fold takes the latest stamp so far.
+    pub stamp_us: i64,
+    /// The log's generation, as the appender knew it.
+    pub generation: Generation,
+    /// What it is.
+    pub kind: EntryKind,
+}
+
+/// What an entry is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum EntryKind {
+    /// A batch, as it came.
+    Batch {
+        /// The device's clock when it sent the batch, by which its offset is measured.
+        sent: SentClock,
+        /// The batch.
+        batch: Box<Batch>,
+    },
+    /// Nothing but time: appended when nothing else was.
+    Tick,
+    /// A change that every node makes at this place.
+    Control(Control),
+}
+
+/// The device's clocks when a frame was sent: a backlog is not a skew.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct SentClock {
+    /// Microseconds since 1970 UTC.
+    pub wall_us: i64,
+    /// Microseconds since the boot.
+    pub mono_us: u64,
+}
+
+/// A change that every node makes at one place of the log.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Control {
+    /// The log lost a tail: its generation is at least this.
+    Generation(Generation),
+    /// The fold goes by rules of this version from here on.
+    Rules(u32),
+}
+
+impl Entry {
+    /// The entry's bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(64);
+        out.push(VERSION);
+        out.push(match self.kind {
+            EntryKind::Batch { .. } => KIND_BATCH,
+            EntryKind::Tick => KIND_TICK,
+            EntryKind::Control(_) => KIND_CONTROL,
+        });
+        out.extend_from_slice(&self.appender.0);
+        out.extend_from_slice(&self.stamp_us.to_le_bytes());
+        out.extend_from_slice(&self.generation.0.to_le_bytes());
+        match &self.kind {
+            EntryKind::Batch { sent, batch } => {
+                out.reserve(batch.bytes().len() + 16);
+                out.extend_from_slice(&sent.wall_us.to_le_bytes());
+                out.extend_from_slice(&sent.mono_us.to_le_bytes());
+                out.extend_from_slice(batch.bytes());
+            }
+            EntryKind::Tick => {}
+            EntryKind::Control(Control::Generation(generation)) => {
+                out.push(CONTROL_GENERATION);
+                out.extend_from_slice(&generation.0.to_le_bytes());
+            }
+            EntryKind::Control(Control::Rules(version)) => {
+                out.push(CONTROL_RULES);
+                out.extend_from_slice(&version.to_le_bytes());
+            }
+        }
+        out
+    }
+
+    /// Reads an entry.
+    ///
+    /// # Errors
+    /// For every malformed input. An unknown version or kind stops the shard: it is from a newer
+    /// build, and to skip it would be to fold another log.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(bytes);
+        let version = reader.u8("entry version")?;
+        if version != VERSION {
+            return Err(DecodeError::Version { what: "entry", found: version, newest: VERSION });
+        }
+        let kind = reader.u8("entry kind")?;
+        let appender = NodeId(reader.array("appender")?);
+        let stamp_us = reader.i64("stamp")?;
+        let generation = Generation(reader.u64("generation")?);
+        let kind = match kind {
+            KIND_BATCH => {
+                let wall_us = reader.i64("wall clock at sending")?;
+                let sent = SentClock { wall_us, mono_us: reader.u64("monotonic clock at sending")? };
+                let batch = reader.take("batch", reader.left())?.to_vec();
+                EntryKind::Batch { sent, batch: Box::new(Batch::parse(batch)?) }
+            }
+            KIND_TICK => EntryKind::Tick,
+            KIND_CONTROL => EntryKind::Control(decode_control(&mut reader)?),
+            kind => {
+                let (what, value) = ("entry kind", u64::from(kind));
+                return Err(DecodeError::Value { what, value, expected: "1 to 3" });
+            }
+        };
+        reader.finish("entry")?;
+        Ok(Self { appender, stamp_us, generation, kind })
+    }
+}
+
+fn decode_control(reader: &mut Reader<'_>) -> Result<Control, DecodeError> {
+    match reader.u8("control kind")? {
+        CONTROL_GENERATION => Ok(Control::Generation(Generation(reader.u64("generation")?))),
+        CONTROL_RULES => Ok(Control::Rules(reader.u32("rules version")?)),
+        kind => {
+            let (what, value) = ("control kind", u64::from(kind));
+            Err(DecodeError::Value { what, value, expected: "1 or 2" })
+        }
+    }
+}
+
+/// The identity of a log up to and including an entry, by which a tip is looked up again:
+/// `BLAKE3(identity before, entry)`, from 32 zero bytes on. A log without identities of its own keeps
+/// it beside each entry.
+///
+/// It covers everything before, because one entry may be appended twice: a tail that was lost and grew
+/// again can hold the same bytes at the same offset on top of others.
+#[must_use]
+pub fn identity(before: &[u8; 32], entry: &[u8]) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(before).update(entry);
+    *hasher.finalize().as_bytes()
+}

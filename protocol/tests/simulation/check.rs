@@ -1,0 +1,240 @@
+//! Reads what landed, by code of its own, and holds it against the witness.
+//!
+//! The reader knows the contract's rule 3 and nothing of the fold: it walks the raw entries, keeps
+//! one chain per lane, opens each batch that is next, and forgets the rest.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use headwater_protocol::body::Body;
+use headwater_protocol::entry::{Entry, EntryKind};
+use headwater_protocol::identity::{DeviceId, Digest, Epoch, Lane};
+use headwater_protocol::position::Stream;
+use headwater_protocol::record::{Cause, Content, Gap, Record};
+
+use super::host::{ContentId, LineId, line_of};
+use super::witness::{Item, Witness};
+
+#[derive(Debug, Default)]
+pub struct Landed {
+    samples: BTreeMap<i64, u64>,
+    lines: BTreeMap<LineId, u64>,
+    gaps: Vec<(Stream, u64, u64, Gap)>,
+    ends: BTreeMap<Stream, u64>,
+    pub batches: u64,
+}
+
+type Chain = (Epoch, u64, Digest);
+
+/// What every reader sees, per device.
+///
+/// # Errors
+/// A sentence: the rule that broke.
+pub fn read<'a>(
+    entries: impl Iterator<Item = &'a [u8]>,
+) -> Result<BTreeMap<DeviceId, Landed>, String> {
+    let mut chains: BTreeMap<(DeviceId, Lane), Chain> = BTreeMap::new();
+    let mut landed: BTreeMap<DeviceId, Landed> = BTreeMap::new();
+    let mut read_so_far: BTreeMap<(DeviceId, Lane), u64> = BTreeMap::new();
+    for bytes in entries {
+        let entry = Entry::decode(bytes).map_err(|error| error.to_string())?;
+        let EntryKind::Batch { batch, .. } = entry.kind else { continue };
+        let header = batch.header();
+        let key = (header.device, header.lane);
+        let seq = header.seq.number();
+        let last = chains.get(&key).copied();
+        let (epoch, number, digest) = last.unwrap_or((Epoch([0; 16]), 0, Digest([0; 32])));
+        let next = last.is_some() && header.epoch == epoch && seq == number + 1;
+        let opens = header.epoch != epoch
+            && header.parent.is_some_and(|parent| {
+                (parent.epoch, parent.seq, parent.digest) == (epoch, number, digest)
+            });
+        if !(next || opens) || !batch.follows(digest) {
+            continue;
+        }
+        chains.insert(key, (header.epoch, seq, batch.digest()));
+        let records = Body::open(&batch).map_err(|error| error.to_string())?.records;
+        let device = landed.entry(header.device).or_default();
+        device.batches += 1;
+        let read = read_so_far.entry(key).or_default();
+        for record in &records {
+            *read += record.count();
+            device.take(record)?;
+        }
+        if *read != header.totals.read() {
+            return Err(format!("the sum is off: {} read, the header says {}", *read, header.totals.read()));
+        }
+    }
+    Ok(landed)
+}
+
+impl Landed {
+    fn take(&mut self, record: &Record) -> Result<(), String> {
+        let end = self.ends.entry(record.stream).or_insert(record.start);
+        if *end != record.start {
+            return Err(format!("a hole or a repeat in {:?}: {end}, then {}", record.stream, record.start));
+        }
+        *end = record.end;
+        match &record.content {
+            Content::Tick(samples) => {
+                for sample in samples {
+                    if self.samples.insert(sample.value, record.start).is_some() {
+                        return Err(format!("doubled: sample {} in {:?}", sample.value, record.stream));
+                    }
+                }
+            }
+            Content::Event(event) => {
+                let line = line_of(&event.body).ok_or("corrupt: a line that no host wrote")?;
+                if self.lines.insert(line, record.start).is_some() {
+                    return Err(format!("doubled: {line:?} in {:?}", record.stream));
+                }
+            }
+            Content::Facts(_) => {}
+            Content::Gap(gap) => {
+                self.gaps.push((record.stream, record.start, record.end, gap.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing lost undeclared, nothing that nobody read, every gap exact.
+    ///
+    /// # Errors
+    /// A sentence: the rule that broke.
+    pub fn compare(
+        &self,
+        witness: &Witness,
+        device: DeviceId,
+        readable: &BTreeMap<LineId, (ContentId, u64)>,
+    ) -> Result<(), String> {
+        let none = BTreeSet::new();
+        let ever = witness.ever.get(&device).unwrap_or(&none);
+        self.no_phantoms(ever)?;
+        let gaps = Gaps::of(self, witness, ever);
+        for item in witness.owed(device) {
+            let there = match item {
+                Item::Sample { value, .. } => self.samples.contains_key(&value),
+                Item::Line { line, .. } => self.lines.contains_key(&line),
+            };
+            if !there && !gaps.declare(witness, item) {
+                return Err(format!("lost and not declared: {item:?}"));
+            }
+        }
+        for (line, (content, position)) in readable {
+            if !self.lines.contains_key(line) && !gaps.declare_line(*content, *position) {
+                return Err(format!("never read although it is there: {line:?} of {content:?}"));
+            }
+        }
+        gaps.exact(self, witness, ever)
+    }
+
+    fn no_phantoms(&self, ever: &BTreeSet<Item>) -> Result<(), String> {
+        let mut samples = BTreeSet::new();
+        let mut lines = BTreeSet::new();
+        for item in ever {
+            match item {
+                Item::Sample { value, .. } => samples.insert(*value),
+                Item::Line { line, .. } => lines.insert(line.0),
+            };
+        }
+        if self.samples.keys().any(|value| !samples.contains(value))
+            || self.lines.keys().any(|line| !lines.contains(&line.0))
+        {
+            return Err("a phantom: applied, but never committed to a spool".to_owned());
+        }
+        Ok(())
+    }
+
+    pub fn gap_records(&self) -> u64 {
+        self.gaps.iter().map(|(_, _, _, gap)| gap.records).sum()
+    }
+
+    pub fn undecided(&self) -> usize {
+        self.gaps.iter().filter(|(_, _, _, gap)| gap.cause == Cause::Undecided).count()
+    }
+}
+
+/// What the gaps that landed declare.
+struct Gaps {
+    ranges: Vec<(Stream, u64, u64)>,
+    contents: Vec<(ContentId, u64, u64)>,
+    undecided: BTreeSet<Stream>,
+    undecided_lines: BTreeSet<(ContentId, u64)>,
+}
+
+impl Gaps {
+    fn of(landed: &Landed, witness: &Witness, ever: &BTreeSet<Item>) -> Self {
+        let ranges: Vec<_> =
+            landed.gaps.iter().map(|(stream, start, end, _)| (*stream, *start, *end)).collect();
+        let contents = ranges.iter().filter_map(|(stream, start, end)| {
+            witness.contents.get(stream).map(|content| (*content, *start, *end))
+        });
+        let undecided: BTreeSet<Stream> =
+            landed.gaps.iter().filter_map(|(_, _, _, gap)| gap.about).collect();
+        let undecided_lines = ever.iter().filter_map(|item| match item {
+            Item::Line { stream, position, .. } if undecided.contains(stream) => {
+                witness.contents.get(stream).map(|content| (*content, *position))
+            }
+            _ => None,
+        });
+        Self {
+            contents: contents.collect(),
+            undecided_lines: undecided_lines.collect(),
+            ranges,
+            undecided,
+        }
+    }
+
+    fn declare(&self, witness: &Witness, item: Item) -> bool {
+        match item {
+            Item::Sample { stream, position, .. } => {
+                self.undecided.contains(&stream)
+                    || self.ranges.iter().any(|(of, start, end)| {
+                        *of == stream && (*start..*end).contains(&position)
+                    })
+            }
+            Item::Line { stream, position, .. } => witness
+                .contents
+                .get(&stream)
+                .is_some_and(|content| self.declare_line(*content, position)),
+        }
+    }
+
+    fn declare_line(&self, content: ContentId, position: u64) -> bool {
+        self.undecided_lines.contains(&(content, position))
+            || self
+                .contents
+                .iter()
+                .any(|(of, start, end)| *of == content && (*start..*end).contains(&position))
+    }
+
+    /// A gap that says how many records it stands for says it exactly.
+    fn exact(
+        &self,
+        landed: &Landed,
+        witness: &Witness,
+        ever: &BTreeSet<Item>,
+    ) -> Result<(), String> {
+        for (stream, start, end, gap) in &landed.gaps {
+            if gap.cause == Cause::Undecided || gap.bytes > 0 {
+                continue;
+            }
+            let content = witness.contents.get(stream);
+            let inside = ever.iter().filter_map(|item| match item {
+                Item::Sample { stream: of, position, value } => {
+                    (of == stream && (start..end).contains(&position)).then_some((*value, *position))
+                }
+                Item::Line { stream: of, position, line } => {
+                    let same = of == stream || content.is_some() && witness.contents.get(of) == content;
+                    let line = i64::try_from(line.0).expect("a small number");
+                    (same && (start..end).contains(&position)).then_some((line, *position))
+                }
+            });
+            let inside: BTreeSet<(i64, u64)> = inside.collect();
+            if inside.len() as u64 != gap.records {
+                let there = inside.len();
+                return Err(format!("a gap is not exact: {gap:?} in {stream:?} {start}..{end}, {there} there"));
+            }
+        }
+        Ok(())
+    }
+}

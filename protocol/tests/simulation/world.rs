@@ -1,0 +1,579 @@
+//! Everything together, driven by one seed: which kinds of faults a run has, and when they strike.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use headwater_protocol::identity::Lane;
+use headwater_protocol::ledger::{Refusal, ShardLedger};
+use headwater_protocol::rules::Rules;
+use headwater_protocol::wire::Frame;
+
+use super::agent::{Agent, Did};
+use super::check;
+use super::log::{Log, SHARD, STREAMS_MAX};
+use super::node::{Node, Reply};
+use super::random::Random;
+use super::witness::Witness;
+
+/// A fault, and what shows that it really happened.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Fault {
+    AgentCrash,
+    NodeCrash,
+    NodePause,
+    LinkCut,
+    StaleFrame,
+    AppendLate,
+    AppendTwice,
+    AppendNever,
+    TailLost,
+    TailLostUnderFold,
+    Regression,
+    Trimmed,
+    SpoolRolledBack,
+    SpoolLost,
+    SpoolFull,
+    FileRotated,
+    FileTruncated,
+    FileVanished,
+    EpochOpened,
+    EpochOpenedWithGap,
+    AckForeign,
+    AckRepeated,
+    Duplicate,
+    Ahead,
+    Fork,
+    Stale,
+    TwoNodesAppend,
+    Undecided,
+    GapDeclared,
+}
+
+impl Fault {
+    pub const ALL: [Self; 29] = [
+        Self::AgentCrash,
+        Self::NodeCrash,
+        Self::NodePause,
+        Self::LinkCut,
+        Self::StaleFrame,
+        Self::AppendLate,
+        Self::AppendTwice,
+        Self::AppendNever,
+        Self::TailLost,
+        Self::TailLostUnderFold,
+        Self::Regression,
+        Self::Trimmed,
+        Self::SpoolRolledBack,
+        Self::SpoolLost,
+        Self::SpoolFull,
+        Self::FileRotated,
+        Self::FileTruncated,
+        Self::FileVanished,
+        Self::EpochOpened,
+        Self::EpochOpenedWithGap,
+        Self::AckForeign,
+        Self::AckRepeated,
+        Self::Duplicate,
+        Self::Ahead,
+        Self::Fork,
+        Self::Stale,
+        Self::TwoNodesAppend,
+        Self::Undecided,
+        Self::GapDeclared,
+    ];
+}
+
+pub type Happened = BTreeMap<Fault, u64>;
+
+/// Which kinds of faults a run has: 0 is never, n is about once in n chances.
+#[derive(Clone, Copy, Debug)]
+struct Faults {
+    crash: usize,
+    node_crash: usize,
+    pause: usize,
+    cut: usize,
+    stale: usize,
+    late: usize,
+    twice: usize,
+    never: usize,
+    tail: usize,
+    trim: usize,
+    rollback: usize,
+    lost: usize,
+    full: usize,
+    rotate: usize,
+    truncate: usize,
+    vanish: usize,
+}
+
+impl Faults {
+    fn drawn_from(random: &mut Random) -> Self {
+        let mut draw = |rare: usize| if random.once_in(2) { 0 } else { rare + random.below(rare) };
+        Self {
+            crash: draw(40),
+            node_crash: draw(60),
+            pause: draw(40),
+            cut: draw(30),
+            stale: draw(6),
+            late: draw(3),
+            twice: draw(6),
+            never: draw(10),
+            tail: draw(60),
+            trim: draw(80),
+            rollback: draw(80),
+            lost: draw(150),
+            full: draw(60),
+            rotate: draw(20),
+            truncate: draw(40),
+            vanish: draw(30),
+        }
+    }
+}
+
+struct Packet {
+    agent: usize,
+    session: u64,
+    lane: Lane,
+    node: Option<usize>,
+    frame: Frame,
+}
+
+pub struct World {
+    random: Random,
+    faults: Faults,
+    rules: Rules,
+    agents: Vec<Agent>,
+    nodes: Vec<Node>,
+    log: Log,
+    packets: Vec<Packet>,
+    sessions: u64,
+    witness: Witness,
+    last_appender: Option<usize>,
+    pub happened: Happened,
+}
+
+impl World {
+    pub fn new(seed: u64, rules: Rules) -> Self {
+        let mut random = Random::new(seed);
+        let faults = Faults::drawn_from(&mut random);
+        let agents = 1 + random.below(2);
+        let nodes = 1 + random.below(3);
+        let agents = (1..=agents).map(|number| Agent::new(number as u64, rules, &mut random));
+        let agents = agents.collect();
+        Self {
+            random,
+            faults,
+            rules,
+            agents,
+            nodes: (0..nodes).map(|number| Node::new(number, rules)).collect(),
+            log: Log::default(),
+            packets: Vec::new(),
+            sessions: 0,
+            witness: Witness::default(),
+            last_appender: None,
+            happened: Happened::new(),
+        }
+    }
+
+    fn strikes(&mut self, one_in: usize) -> bool {
+        one_in != 0 && self.random.once_in(one_in)
+    }
+
+    fn note(&mut self, fault: Fault) {
+        *self.happened.entry(fault).or_default() += 1;
+    }
+
+    /// Runs with faults, then without until everything is quiet, then compares.
+    ///
+    /// # Errors
+    /// A sentence: the rule that broke.
+    pub fn run(mut self, steps: usize) -> Result<Happened, String> {
+        for _ in 0..steps {
+            self.step();
+        }
+        self.heal()?;
+        self.compare()?;
+        Ok(self.happened)
+    }
+
+    fn step(&mut self) {
+        let agent = self.random.below(self.agents.len());
+        let node = self.random.below(self.nodes.len());
+        match self.random.below(12) {
+            0 => self.write(agent),
+            1 => self.agents[agent].sample(&mut self.random),
+            2 => self.tail(agent),
+            3 | 4 => self.seal(agent),
+            5 => self.connect(agent, node),
+            6 | 7 => self.transmit(agent),
+            8 => self.deliver(),
+            9 => self.land(),
+            10 => self.fold(node),
+            _ => self.strike(agent, node),
+        }
+    }
+
+    fn write(&mut self, agent: usize) {
+        let (rotate, truncate, vanish) =
+            (self.strikes(self.faults.rotate), self.strikes(self.faults.truncate), self.strikes(self.faults.vanish));
+        let index = self.random.below(self.agents[agent].host.files.len());
+        let host = &mut self.agents[agent].host;
+        let Some(source) = host.nth(index) else {
+            host.create();
+            return;
+        };
+        if rotate {
+            host.create();
+        }
+        if truncate {
+            host.truncate(source);
+        } else if vanish {
+            host.files.remove(&source);
+        }
+        for _ in 0..=self.random.below(3) {
+            let padding = self.random.below(90);
+            self.agents[agent].host.write(source, padding);
+        }
+        for (struck, fault) in [
+            (rotate, Fault::FileRotated),
+            (truncate, Fault::FileTruncated),
+            (vanish && !truncate, Fault::FileVanished),
+        ] {
+            if struck {
+                self.note(fault);
+            }
+        }
+    }
+
+    fn tail(&mut self, agent: usize) {
+        let index = self.random.below(self.agents[agent].host.files.len());
+        if let Some(source) = self.agents[agent].host.nth(index) {
+            let most = 1 + self.random.below(4);
+            self.agents[agent].tail(source, most, &mut self.random, &mut self.witness);
+        }
+    }
+
+    fn any_lane(&mut self) -> Lane {
+        Lane::ALL[self.random.below(2)]
+    }
+
+    fn seal(&mut self, agent: usize) {
+        let lane = self.any_lane();
+        self.agents[agent].seal(lane, &mut self.random, &mut self.witness);
+    }
+
+    fn connect(&mut self, agent: usize, node: usize) {
+        self.agents[agent].start();
+        let cut = self.strikes(self.faults.cut);
+        if self.agents[agent].session.is_none() || cut {
+            if cut {
+                self.note(Fault::LinkCut);
+            }
+            self.sessions += 1;
+            self.agents[agent].connect(self.sessions, node);
+        }
+    }
+
+    fn transmit(&mut self, agent: usize) {
+        let lane = self.any_lane();
+        let Some((session, node)) = self.agents[agent].session else { return };
+        if let Some(frame) = self.agents[agent].transmit(lane, Duration::ZERO) {
+            self.packets.push(Packet { agent, session, lane, node: Some(node), frame });
+        }
+    }
+
+    /// Delivers a packet: the oldest one of its session and direction, which is how streams work.
+    fn deliver(&mut self) {
+        if self.packets.is_empty() {
+            return;
+        }
+        let mut index = self.random.below(self.packets.len());
+        let key = |packet: &Packet| (packet.session, packet.lane, packet.node.is_some());
+        let chosen = key(&self.packets[index]);
+        index = self.packets.iter().position(|packet| key(packet) == chosen).unwrap_or(index);
+        let packet = self.packets.remove(index);
+        let present = self.agents[packet.agent].session.map(|(session, _)| session);
+        if present != Some(packet.session) {
+            // An old session's answers may still come to the process that had it; its acks to any.
+            let answer = matches!(packet.frame, Frame::LaneState(_) | Frame::Refused(_));
+            let old = answer && packet.session < self.agents[packet.agent].born_in;
+            if old || !self.strikes(self.faults.stale) {
+                return;
+            }
+            self.note(Fault::StaleFrame);
+        }
+        match packet.node {
+            Some(node) => self.to_node(node, packet),
+            None => self.to_agent(packet),
+        }
+    }
+
+    fn to_node(&mut self, node: usize, packet: Packet) {
+        if !self.nodes[node].is_up() {
+            // The link to a dead node breaks; to a paused one it waits.
+            if self.nodes[node].paused {
+                self.packets.push(Packet { node: Some(node), ..packet });
+            } else if self.agents[packet.agent].session == Some((packet.session, node)) {
+                self.agents[packet.agent].session = None;
+            }
+            return;
+        }
+        let from = (packet.agent, packet.session, self.agents[packet.agent].device);
+        let replies = self.nodes[node].receive(from, packet.frame, &mut self.log);
+        self.send(replies);
+    }
+
+    fn to_agent(&mut self, packet: Packet) {
+        for node in &mut self.nodes {
+            self.witness.applied.extend(node.applied.drain(..));
+        }
+        let agent = &mut self.agents[packet.agent];
+        let did = agent.receive(packet.frame, packet.lane, &mut self.random, &mut self.witness);
+        match did {
+            Some(Did::Opened) => self.note(Fault::EpochOpened),
+            Some(Did::OpenedWithGap) => {
+                self.note(Fault::EpochOpened);
+                self.note(Fault::EpochOpenedWithGap);
+            }
+            Some(Did::ForeignAck) => self.note(Fault::AckForeign),
+            Some(Did::KnewAck) => self.note(Fault::AckRepeated),
+            Some(Did::Resumed | Did::Released | Did::Refused) | None => {}
+        }
+    }
+
+    fn send(&mut self, replies: Vec<Reply>) {
+        for Reply { agent, session, lane, frame } in replies {
+            for (refusal, fault) in
+                [(Refusal::Ahead, Fault::Ahead), (Refusal::Fork, Fault::Fork), (Refusal::Stale, Fault::Stale)]
+            {
+                if Node::is_refusal(&frame, refusal) {
+                    self.note(fault);
+                }
+            }
+            self.packets.push(Packet { agent, session, lane, node: None, frame });
+        }
+    }
+
+    /// Lets an append land: usually the oldest, sometimes a later one, twice, or never.
+    fn land(&mut self) {
+        if self.log.pending.is_empty() {
+            return;
+        }
+        let mut index = 0;
+        if self.strikes(self.faults.late) {
+            index = self.random.below(self.log.pending.len());
+            if index > 0 {
+                self.note(Fault::AppendLate);
+            }
+        }
+        if self.strikes(self.faults.never) {
+            self.log.pending.remove(index);
+            self.note(Fault::AppendNever);
+            return;
+        }
+        let again = self.strikes(self.faults.twice);
+        if again {
+            self.note(Fault::AppendTwice);
+        }
+        let (offset, waiting) = self.log.land(index, again);
+        if let Some(waiting) = waiting {
+            if self.last_appender.is_some_and(|last| last != waiting.node) {
+                self.note(Fault::TwoNodesAppend);
+            }
+            self.last_appender = Some(waiting.node);
+            self.nodes[waiting.node].landed(offset, waiting);
+        }
+    }
+
+    fn fold(&mut self, node: usize) {
+        self.nodes[node].start(&self.log);
+        if self.nodes[node].is_up() {
+            self.nodes[node].check_tip(&mut self.log);
+            let most = 1 + self.random.below(6);
+            let replies = self.nodes[node].fold(&self.log, most);
+            self.send(replies);
+            if self.random.once_in(6) {
+                self.nodes[node].snapshot(&mut self.log);
+            }
+        }
+    }
+
+    fn strike(&mut self, agent: usize, node: usize) {
+        if self.random.once_in(6) {
+            let copy = self.agents[agent].disk.clone();
+            self.agents[agent].copies.push(copy);
+        }
+        self.agents[agent].start();
+        if self.strikes(self.faults.crash) {
+            self.agents[agent].crash();
+            self.note(Fault::AgentCrash);
+        }
+        if self.strikes(self.faults.node_crash) {
+            self.nodes[node].crash();
+            self.note(Fault::NodeCrash);
+        }
+        if self.strikes(self.faults.pause) {
+            self.nodes[node].paused = !self.nodes[node].paused;
+            self.note(Fault::NodePause);
+        }
+        if self.strikes(self.faults.full) && self.agents[agent].drop_oldest(&mut self.witness) > 0 {
+            self.note(Fault::SpoolFull);
+        }
+        if self.strikes(self.faults.rollback) && !self.agents[agent].copies.is_empty() {
+            let copy = self.random.below(self.agents[agent].copies.len());
+            self.agents[agent].roll_back(copy, &mut self.witness);
+            self.note(Fault::SpoolRolledBack);
+        }
+        if self.strikes(self.faults.lost) {
+            self.agents[agent].lose_spool(&mut self.random, &mut self.witness);
+            self.note(Fault::SpoolLost);
+        }
+        if self.strikes(self.faults.trim) && self.log.trim() {
+            self.note(Fault::Trimmed);
+        }
+        if self.strikes(self.faults.tail) {
+            self.lose_tail();
+        }
+    }
+
+    /// The log loses its tail while every node is paused; each finds out when it goes on.
+    fn lose_tail(&mut self) {
+        let most = 1 + self.random.below(12);
+        if self.log.lose_tail(most, &mut self.random) > 0 {
+            self.note(Fault::TailLost);
+        }
+    }
+
+    /// No more faults. Everything must come to rest: nothing unsent, nothing unread.
+    fn heal(&mut self) -> Result<(), String> {
+        let none = Random::new(0);
+        let faults = std::mem::replace(&mut self.faults, Faults {
+            crash: 0, node_crash: 0, pause: 0, cut: 0, stale: 0, late: 0, twice: 0, never: 0, tail: 0,
+            trim: 0, rollback: 0, lost: 0, full: 0, rotate: 0, truncate: 0, vanish: 0,
+        });
+        let _ = (none, faults);
+        for node in &mut self.nodes {
+            node.paused = false;
+        }
+        // The first session after the faults may meet frames of old ones; the second does not.
+        for round in 0..2 {
+            for agent in 0..self.agents.len() {
+                self.agents[agent].start();
+                self.sessions += 1;
+                let node = self.random.below(self.nodes.len());
+                self.agents[agent].connect(self.sessions, node);
+            }
+            if !self.settle(round) {
+                let why = self.unsettled();
+                return Err(format!("no rest after the faults stopped: {why}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, round: usize) -> bool {
+        let _ = round;
+        for _ in 0..600 {
+            for node in 0..self.nodes.len() {
+                self.nodes[node].start(&self.log);
+                self.nodes[node].check_tip(&mut self.log);
+            }
+            for agent in 0..self.agents.len() {
+                let sources: Vec<_> = self.agents[agent].host.files.keys().copied().collect();
+                for source in sources {
+                    self.agents[agent].tail(source, usize::MAX, &mut self.random, &mut self.witness);
+                }
+                for lane in Lane::ALL {
+                    self.agents[agent].seal(lane, &mut self.random, &mut self.witness);
+                }
+                if self.agents[agent].session.is_none() {
+                    self.agents[agent].start();
+                    self.sessions += 1;
+                    self.agents[agent].connect(self.sessions, 0);
+                }
+                for _ in 0..8 {
+                    self.transmit(agent);
+                }
+            }
+            for _ in 0..self.packets.len() {
+                self.deliver();
+            }
+            while !self.log.pending.is_empty() {
+                self.land();
+            }
+            for node in 0..self.nodes.len() {
+                let replies = self.nodes[node].fold(&self.log, usize::MAX);
+                self.send(replies);
+            }
+            if self.packets.is_empty() && self.agents.iter().all(Agent::is_quiet) {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn unsettled(&self) -> String {
+        let held = self.agents.iter().map(|agent| match &agent.memory {
+            None => "down".to_owned(),
+            Some(lanes) => format!(
+                "{:?}",
+                lanes.each_ref().map(|lane| (lane.chain.head().stock().unsent.batches, &lane.sender))
+            ),
+        });
+        let nodes: Vec<_> = self.nodes.iter().map(|node| (node.is_up(), node.state.as_ref().map(|state| state.ledger.next()))).collect();
+        format!("{:?} unsent, {} packets, log {}..{}, {nodes:?}", held.collect::<Vec<_>>(), self.packets.len(), self.log.start, self.log.end())
+    }
+
+    fn compare(&mut self) -> Result<(), String> {
+        if let Some(broken) = self.witness.broken.first() {
+            return Err(broken.clone());
+        }
+        let landed = check::read(self.log.history())?;
+        let none = check::Landed::default();
+        for agent in &self.agents {
+            let readable = agent.readable();
+            let readable = agent.host.lines.iter().filter(|(line, _)| readable.contains(line));
+            let readable = readable.map(|(line, place)| (*line, *place)).collect();
+            let landed = landed.get(&agent.device).unwrap_or(&none);
+            landed.compare(&self.witness, agent.device, &readable)?;
+        }
+        let undecided: usize = landed.values().map(check::Landed::undecided).sum();
+        let gaps: u64 = landed.values().map(check::Landed::gap_records).sum();
+        let lost: u64 = self.nodes.iter().map(|node| node.tips_lost).sum();
+        let regressions: u64 = self.nodes.iter().map(|node| node.regressions).sum();
+        for (count, fault) in [
+            (undecided as u64, Fault::Undecided),
+            (gaps, Fault::GapDeclared),
+            (lost, Fault::TailLostUnderFold),
+            (regressions, Fault::Regression),
+        ] {
+            if count > 0 {
+                *self.happened.entry(fault).or_default() += count;
+            }
+        }
+        self.folds_are_equal()
+    }
+
+    /// Every node's state, and a replay from the start, are the same bytes.
+    fn folds_are_equal(&mut self) -> Result<(), String> {
+        let mut replay = ShardLedger::new(SHARD).with_streams_max(STREAMS_MAX);
+        for bytes in self.log.history() {
+            let entry = headwater_protocol::entry::Entry::decode(bytes).map_err(|error| error.to_string())?;
+            let offset = replay.next();
+            replay.fold(offset, &entry, |_| true, self.rules).map_err(|error| error.to_string())?;
+        }
+        let duplicates: u64 = replay.lanes().values().map(|lane| lane.tallies().duplicate).sum();
+        if duplicates > 0 {
+            *self.happened.entry(Fault::Duplicate).or_default() += duplicates;
+        }
+        if replay.lanes().values().any(|lane| lane.tallies().unequal > 0) {
+            return Err("the ledger's sum does not add up".to_owned());
+        }
+        for node in &self.nodes {
+            if node.state.as_ref().is_some_and(|state| state.ledger != replay) {
+                return Err("two folds of one log differ".to_owned());
+            }
+        }
+        Ok(())
+    }
+}

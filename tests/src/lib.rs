@@ -1,0 +1,1 @@
+//! Headwater tests.
