@@ -74,7 +74,7 @@ pub struct Head {
     runs: u64,
     /// Whether the ledger has ever spoken to this spool.
     anchored: bool,
-    /// Whether the spool was lost and the ledger may have forgotten files that it read.
+    /// Whether the spool was lost or went back, and the ledger may have forgotten files that were read.
     files_undecided: bool,
     receipt: Option<Receipt>,
     epochs_opened: u64,
@@ -290,7 +290,7 @@ impl Chain {
         Ok(row)
     }
 
-    /// Every file that was there when the spool was lost has been declared undecided.
+    /// Every file that was there when the spool went back has been declared undecided.
     pub fn settle_files(&mut self) {
         self.head.files_undecided = false;
     }
@@ -514,7 +514,7 @@ impl Head {
     }
 
     /// Whether files that are there and that neither spool nor ledger know may have been read before
-    /// the spool was lost: what they hold so far is declared undecided, and they are read from their
+    /// the spool was lost or went back: what they hold so far is declared undecided, and they are read from their
     /// end on.
     #[must_use]
     pub fn files_undecided(&self) -> bool {

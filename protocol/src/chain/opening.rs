@@ -60,7 +60,9 @@ impl Chain {
         sealing: Sealing,
     ) -> Result<Resumed, R::Error> {
         let held = self.held(rows)?;
+        let went_back = state.streams.iter().any(|known| !self.streams.contains_key(&known.stream));
         self.turn_to(state, fresh);
+        self.head.files_undecided |= went_back && state.horizon > 0;
         let from = self.head.next;
         let known: BTreeMap<Stream, KnownStream> =
             state.streams.iter().map(|known| (known.stream, *known)).collect();
@@ -79,7 +81,11 @@ impl Chain {
                 opening.stream(Going { held: stream, on: stream }, Some(known), held)?;
                 continue;
             }
-            let forgotten = stream.run.number <= state.horizon && opening.rule(Rule::KeepHorizon);
+            // A spool that went back may hold a file anew that the ledger knew under a run which it has
+            // forgotten since.
+            let anew = went_back && state.horizon > 0 && opening.is_file(stream);
+            let forgotten = stream.run.number <= state.horizon || anew;
+            let forgotten = forgotten && opening.rule(Rule::KeepHorizon);
             match opening.other_name(stream, &known, held)? {
                 OtherName::Is(known) => {
                     opening.rename(stream, known);
@@ -158,6 +164,10 @@ impl<R: Rows> Opening<'_, R> {
         self.chain.rules.hold(rule)
     }
 
+    fn is_file(&self, stream: Stream) -> bool {
+        matches!(self.chain.streams[&stream].info, Some(SourceInfo::File { .. }))
+    }
+
     /// The stream under which the ledger knows what this one holds.
     ///
     /// An agent whose spool was rolled back finds the same content again and numbers its run anew. It
@@ -171,7 +181,7 @@ impl<R: Rows> Opening<'_, R> {
         held: &[(Span, Row)],
     ) -> Result<OtherName<'k>, R::Error> {
         let mut found = OtherName::None;
-        if !matches!(self.chain.streams[&stream].info, Some(SourceInfo::File { .. })) {
+        if !self.is_file(stream) {
             return Ok(found);
         }
         for other in known.values() {
@@ -233,7 +243,7 @@ impl<R: Rows> Opening<'_, R> {
         held: &[(Span, Row)],
     ) -> Result<(), R::Error> {
         let sealed = self.chain.streams[&going.on].clone();
-        let file = matches!(sealed.info, Some(SourceInfo::File { .. }));
+        let file = self.is_file(going.on);
         let known = known.filter(|_| self.rule(Rule::FilterKnown));
         let mut at = known.map_or(sealed.origin, |known| known.mark);
         let unread = if at == sealed.highest { sealed.check } else { Check::NONE };

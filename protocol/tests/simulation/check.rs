@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use headwater_protocol::body::Body;
+use headwater_protocol::chain::own_source;
 use headwater_protocol::entry::{Entry, EntryKind};
 use headwater_protocol::identity::{DeviceId, Digest, Epoch, Lane};
 use headwater_protocol::position::Stream;
@@ -110,14 +111,16 @@ impl Landed {
         let ever = witness.ever.get(&device).unwrap_or(&none);
         self.no_phantoms(ever)?;
         let gaps = Gaps::of(self, witness, ever);
+        let mut nameless = gaps.nameless;
         for item in witness.owed(device) {
             let there = match item {
                 Item::Sample { value, .. } => self.samples.contains_key(&value),
                 Item::Line { line, .. } => self.lines.contains_key(&line),
             };
-            if !there && !gaps.declare(witness, item) {
-                return Err(format!("lost and not declared: {item:?}"));
+            if there || gaps.declare(witness, item) {
+                continue;
             }
+            nameless = nameless.checked_sub(1).ok_or(format!("lost and not declared: {item:?}"))?;
         }
         for (line, (content, position)) in readable {
             if !self.lines.contains_key(line) && !gaps.declare_line(*content, *position) {
@@ -159,6 +162,8 @@ struct Gaps {
     contents: Vec<(ContentId, u64, u64)>,
     undecided: BTreeSet<Stream>,
     undecided_lines: BTreeSet<(ContentId, u64)>,
+    /// Records of gaps that were themselves lost: how many is known, of which streams is not.
+    nameless: u64,
 }
 
 impl Gaps {
@@ -176,7 +181,12 @@ impl Gaps {
             }
             _ => None,
         });
+        let own = [Lane::Live, Lane::Bulk].map(own_source);
+        let lost = landed.gaps.iter().filter(|(stream, _, _, gap)| {
+            own.contains(&stream.source) && gap.cause == Cause::Lost
+        });
         Self {
+            nameless: lost.map(|(_, _, _, gap)| gap.records).sum(),
             contents: contents.collect(),
             undecided_lines: undecided_lines.collect(),
             ranges,
@@ -215,7 +225,8 @@ impl Gaps {
         ever: &BTreeSet<Item>,
     ) -> Result<(), String> {
         for (stream, start, end, gap) in &landed.gaps {
-            if gap.cause == Cause::Undecided || gap.bytes > 0 {
+            let own = [Lane::Live, Lane::Bulk].map(own_source).contains(&stream.source);
+            if own || gap.cause == Cause::Undecided || gap.bytes > 0 {
                 continue;
             }
             let content = witness.contents.get(stream);
