@@ -12,13 +12,13 @@
 //! which breaks the chain and so opens an epoch at the next handshake. Of each stream the highest
 //! position ever sealed or adopted is remembered, so that what is missing is declared.
 
+mod head;
 mod opening;
+mod recognition;
 mod rows;
 mod stock;
 
 use std::collections::{BTreeMap, BTreeSet};
-
-use serde::{Deserialize, Serialize};
 
 use crate::batch::Batch;
 use crate::body::BodyBuilder;
@@ -29,8 +29,9 @@ use crate::record::SourceInfo;
 use crate::rules::{Rule, Rules};
 use crate::wire::LaneState;
 
-pub use rows::{Link, Row, Rows};
+pub use head::Head;
 pub use opening::own_source;
+pub use rows::{Link, Row, Rows};
 pub use stock::{Pile, Stock};
 
 /// What the chain remembers of a stream.
@@ -49,35 +50,6 @@ pub struct Sealed {
     pub undecided: bool,
     /// What the source is; `None` if only the ledger knows the stream.
     pub info: Option<SourceInfo>,
-}
-
-/// The chain's durable head: everything but its rows and streams.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
-pub struct Head {
-    device: DeviceId,
-    lane: Lane,
-    epoch: Epoch,
-    /// The ledger's state that the epoch was opened on.
-    parent: Tip,
-    /// The state just before the row `first`.
-    base: Tip,
-    /// The state after the last row.
-    tip: Tip,
-    /// Batches sealed in this epoch.
-    sealed: u64,
-    archive_first: Row,
-    first: Row,
-    acked: Row,
-    next: Row,
-    stock: Stock,
-    totals: Counts,
-    runs: u64,
-    /// Whether the ledger has ever spoken to this spool.
-    anchored: bool,
-    /// Whether the spool was lost or went back, and the ledger may have forgotten files that were read.
-    files_undecided: bool,
-    receipt: Option<Receipt>,
-    epochs_opened: u64,
 }
 
 /// A lane's chain. The head and the streams are durable; which run a sampler is in is not, so that
@@ -199,7 +171,13 @@ impl Chain {
     /// Begins a run of a source at a position.
     ///
     /// The nonce is random or, for a file, `Run::file_nonce`.
-    pub fn begin_run(&mut self, source: SourceId, info: SourceInfo, start: u64, nonce: u64) -> Stream {
+    pub fn begin_run(
+        &mut self,
+        source: SourceId,
+        info: SourceInfo,
+        start: u64,
+        nonce: u64,
+    ) -> Stream {
         self.head.runs += 1;
         let stream = Stream { source, run: Run { number: self.head.runs, nonce } };
         let origin = Mark { position: start, records: 0 };
@@ -255,7 +233,8 @@ impl Chain {
         let (packing, packed) = body.pack(sealing.level);
         let spans = body.spans();
         for span in &spans {
-            let sealed = self.streams.get_mut(&span.stream).expect("a run is begun before it is sealed");
+            let sealed =
+                self.streams.get_mut(&span.stream).expect("a run is begun before it is sealed");
             assert!(span.start == sealed.highest, "a batch starts where its streams ended");
             (sealed.highest, sealed.check) = (span.end, span.check);
             sealed.undecided = false;
@@ -381,7 +360,9 @@ impl Chain {
     /// Those of the rows.
     pub fn trim<R: Rows>(&mut self, rows: &mut R, grace_bytes: u64) -> Result<u64, R::Error> {
         let mut removed = 0;
-        while self.head.stock.kept_bytes() > grace_bytes && self.head.archive_first < self.head.acked {
+        while self.head.stock.kept_bytes() > grace_bytes
+            && self.head.archive_first < self.head.acked
+        {
             self.remove_front(rows)?;
             removed += 1;
         }
@@ -442,94 +423,5 @@ impl Chain {
         torn.head.sealed = 0;
         torn.head.stock.unsent = Pile::default();
         torn
-    }
-}
-
-impl Head {
-    /// The device.
-    #[must_use]
-    pub fn device(&self) -> DeviceId {
-        self.device
-    }
-
-    /// The lane.
-    #[must_use]
-    pub fn lane(&self) -> Lane {
-        self.lane
-    }
-
-    /// The epoch that batches are sealed in.
-    #[must_use]
-    pub fn epoch(&self) -> Epoch {
-        self.epoch
-    }
-
-    /// The state after the last row.
-    #[must_use]
-    pub fn tip(&self) -> Tip {
-        self.tip
-    }
-
-    /// Seq of the last batch sealed in this epoch; 0 if there is none.
-    #[must_use]
-    pub fn sealed(&self) -> u64 {
-        self.sealed
-    }
-
-    /// Rows below it are acked.
-    #[must_use]
-    pub fn acked(&self) -> Row {
-        self.acked
-    }
-
-    /// The first row of the archive or, if that is empty, of the chain.
-    #[must_use]
-    pub fn archive_first(&self) -> Row {
-        self.archive_first
-    }
-
-    /// The row of the next batch.
-    #[must_use]
-    pub fn next(&self) -> Row {
-        self.next
-    }
-
-    /// How much is held.
-    #[must_use]
-    pub fn stock(&self) -> Stock {
-        self.stock
-    }
-
-    /// Everything up to the tip.
-    #[must_use]
-    pub fn totals(&self) -> Counts {
-        self.totals
-    }
-
-    /// Whether the ledger has ever spoken to this spool. Until then files are not read: the ledger
-    /// may know them.
-    #[must_use]
-    pub fn anchored(&self) -> bool {
-        self.anchored
-    }
-
-    /// Whether files that are there and that neither spool nor ledger know may have been read before
-    /// the spool was lost or went back: what they hold so far is declared undecided, and they are read from their
-    /// end on.
-    #[must_use]
-    pub fn files_undecided(&self) -> bool {
-        self.files_undecided
-    }
-
-    /// The last receipt.
-    #[must_use]
-    pub fn receipt(&self) -> Option<Receipt> {
-        self.receipt
-    }
-
-    /// Epochs opened because the ledger's state was not in the chain.
-    #[must_use]
-    pub fn epochs_opened(&self) -> u64 {
-        self.epochs_opened
     }
 }

@@ -113,7 +113,8 @@ impl Entry {
         let kind = match kind {
             KIND_BATCH => {
                 let wall_us = reader.i64("wall clock at sending")?;
-                let sent = SentClock { wall_us, mono_us: reader.u64("monotonic clock at sending")? };
+                let sent =
+                    SentClock { wall_us, mono_us: reader.u64("monotonic clock at sending")? };
                 let batch = reader.take("batch", reader.left())?.to_vec();
                 EntryKind::Batch { sent, batch: Box::new(Batch::parse(batch)?) }
             }

@@ -206,7 +206,18 @@ impl Header {
         let packing = decode_packing(codec, reader)?;
         let rekeyed = flags & FLAG_REKEYED != 0;
         Ok(Self {
-            device, lane, epoch, seq, parent, rekeyed, lane_state, clock, counts, totals, spans, packing,
+            device,
+            lane,
+            epoch,
+            seq,
+            parent,
+            rekeyed,
+            lane_state,
+            clock,
+            counts,
+            totals,
+            spans,
+            packing,
         })
     }
 }
@@ -264,8 +275,10 @@ fn decode_spans(reader: &mut Reader<'_>) -> Result<Vec<Span>, DecodeError> {
         if spans.last().is_some_and(|last| last.stream >= stream) {
             return Err(out_of("spans", 0, "ascending order of streams"));
         }
-        let start =
-            Mark { position: reader.varint("span start")?, records: reader.varint("span records")? };
+        let start = Mark {
+            position: reader.varint("span start")?,
+            records: reader.varint("span records")?,
+        };
         let end = Mark {
             position: grown("span length", start.position, reader)?,
             records: grown("span count", start.records, reader)?,

@@ -265,7 +265,9 @@ pub struct Generation(pub u64);
 pub struct NodeId(pub [u8; 16]);
 
 /// The kernel's boot id; all zero where a host has none.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize,
+)]
 pub struct BootId(pub [u8; 16]);
 
 /// Where in which log the fold applied a batch.

@@ -8,5 +8,5 @@ mod shard;
 mod snapshot;
 
 pub use lane::{Dead, Known, LaneLedger, Tallies, Verdict};
-pub use shard::{Applied, Fault, Outcome, ShardLedger, Refusal};
+pub use shard::{Applied, Fault, Outcome, Refusal, ShardLedger};
 pub use snapshot::{LogTip, Snapshot};

@@ -53,7 +53,9 @@ impl Record {
         16 + match &self.content {
             Content::Tick(samples) => samples.iter().map(Sample::weight).sum(),
             Content::Event(event) => event.body.len(),
-            Content::Facts(facts) => facts.iter().map(|(key, value)| key.len() + value.len() + 4).sum(),
+            Content::Facts(facts) => {
+                facts.iter().map(|(key, value)| key.len() + value.len() + 4).sum()
+            }
             Content::Gap(_) => 32,
         }
     }
@@ -93,6 +95,19 @@ pub struct Event {
     pub body: Vec<u8>,
     /// Which part of a line it is.
     pub part: Part,
+}
+
+/// A line as it was read: borrowed, so that nothing is taken per line.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Line<'a> {
+    /// Bytes that it takes in its file, line end included.
+    pub taken: u64,
+    /// When it was read: microseconds since 1970 UTC.
+    pub time_us: i64,
+    /// Which part of a line it is.
+    pub part: Part,
+    /// The body, without the line's end.
+    pub body: &'a [u8],
 }
 
 /// Which part of a line a record holds. Lines above the limit are split, nothing of them is lost.
@@ -222,6 +237,7 @@ impl Fingerprint {
         let first = &first[..first.len().min(Self::BYTES)];
         let mut hash = [0; 16];
         hash.copy_from_slice(&blake3::hash(first).as_bytes()[..16]);
-        Self { length: first.len() as u16, hash }
+        let length = u16::try_from(first.len()).expect("at most 1,024 bytes are hashed");
+        Self { length, hash }
     }
 }

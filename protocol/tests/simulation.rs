@@ -4,6 +4,8 @@
 //! `HEADWATER_SEED=n` replays one run; `HEADWATER_SEEDS=n` runs that many.
 
 #![allow(unreachable_pub, missing_docs, missing_debug_implementations)]
+// Numbers of a run are small, and a machine that gives up is a failed run.
+#![allow(clippy::cast_possible_truncation, clippy::unwrap_used, clippy::print_stdout)]
 
 #[path = "simulation/agent.rs"]
 mod agent;
@@ -115,7 +117,10 @@ fn every_record_is_applied_exactly_once_or_declared() {
         println!("  {fault:?}: {}", happened.get(&fault).copied().unwrap_or(0));
     }
     let missing: Vec<_> = Fault::ALL.iter().filter(|fault| !happened.contains_key(fault)).collect();
-    assert!(one || seeds.end < 200 || missing.is_empty(), "not covered: {missing:?} never happened");
+    assert!(
+        one || seeds.end < 200 || missing.is_empty(),
+        "not covered: {missing:?} never happened"
+    );
 }
 
 /// Each rule that is left out must be missed within so many runs.
@@ -123,7 +128,9 @@ const SABOTAGE_SEEDS: u64 = 4_000;
 
 fn is_missed(rule: Rule) {
     match run(0..SABOTAGE_SEEDS, Rules::without(rule)) {
-        Ok(_) => panic!("nobody misses {rule:?} in {SABOTAGE_SEEDS} runs: the simulation is blind to it"),
+        Ok(_) => {
+            panic!("nobody misses {rule:?} in {SABOTAGE_SEEDS} runs: the simulation is blind to it")
+        }
         Err((seed, why)) => println!("without {rule:?}, seed {seed}: {why}"),
     }
 }

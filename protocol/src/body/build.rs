@@ -9,7 +9,7 @@ use crate::codec::{put_bytes, put_varint, put_zigzag};
 use crate::header::{Codec, Counts, Packing, encode_stream};
 use crate::limits;
 use crate::position::{Check, Mark, Span, Stream};
-use crate::record::{Content, Gap, Part, Record, Sample, Series, SourceInfo};
+use crate::record::{Content, Gap, Line, Part, Record, Sample, Series, SourceInfo};
 
 /// A body in the making, with what its header will say of it.
 #[derive(Debug, Default)]
@@ -91,14 +91,14 @@ impl BodyBuilder {
         self.streams[index].span.check = check;
     }
 
-    /// Adds a line that takes `taken` bytes of its file, line end included.
+    /// Adds a line.
     ///
     /// # Panics
     /// If the stream is not covered: a caller's mistake.
-    pub fn push_line(&mut self, stream: Stream, taken: u64, time_us: i64, part: Part, body: &[u8]) {
+    pub fn push_line(&mut self, stream: Stream, line: Line<'_>) {
         let start = self.end(stream).expect("a stream is covered before its lines").position;
-        self.begin(stream, KIND_EVENT, (start, start + taken, time_us), 1);
-        self.push_event(part, body);
+        self.begin(stream, KIND_EVENT, (start, start + line.taken, line.time_us), 1);
+        self.push_event(line.part, line.body);
         self.counts.records += 1;
     }
 

@@ -11,7 +11,9 @@ use crate::codec::{DecodeError, Reader};
 use crate::header::{Codec, Counts, Header, decode_stream};
 use crate::limits;
 use crate::position::{Mark, Stream};
-use crate::record::{Cause, Content, Event, Fingerprint, Gap, Part, Record, Sample, Series, SourceInfo};
+use crate::record::{
+    Cause, Content, Event, Fingerprint, Gap, Part, Record, Sample, Series, SourceInfo,
+};
 
 /// An opened body.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -58,12 +60,9 @@ impl Body {
             let records = records.ok_or(BodyError::Header("counts"))?;
             *end = Mark { position: record.end, records };
             counts = counts.plus(match &record.content {
-                Content::Gap(gap) => Counts {
-                    records: 0,
-                    gaps: 1,
-                    gap_records: gap.records,
-                    gap_bytes: gap.bytes,
-                },
+                Content::Gap(gap) => {
+                    Counts { records: 0, gaps: 1, gap_records: gap.records, gap_bytes: gap.bytes }
+                }
                 Content::Tick(_) | Content::Event(_) | Content::Facts(_) => {
                     Counts { records: record.count(), ..Counts::default() }
                 }
@@ -85,8 +84,10 @@ fn unpack(header: &Header, packed: &[u8]) -> Result<Vec<u8>, BodyError> {
         Codec::Plain if packed.len() == unpacked as usize => Ok(packed.to_vec()),
         Codec::Plain => Err(BodyError::Unpack(unpacked)),
         Codec::Zstd => {
-            let mut zstd = zstd::bulk::Decompressor::new().map_err(|_| BodyError::Unpack(unpacked))?;
-            zstd.window_log_max(limits::ZSTD_WINDOW_LOG_MAX).map_err(|_| BodyError::Unpack(unpacked))?;
+            let mut zstd =
+                zstd::bulk::Decompressor::new().map_err(|_| BodyError::Unpack(unpacked))?;
+            zstd.window_log_max(limits::ZSTD_WINDOW_LOG_MAX)
+                .map_err(|_| BodyError::Unpack(unpacked))?;
             let plain = zstd.decompress(packed, unpacked as usize);
             match plain {
                 Ok(plain) if plain.len() == unpacked as usize => Ok(plain),
@@ -163,7 +164,8 @@ impl<'a> Columns<'a> {
         state: &mut Running,
     ) -> Result<Record, DecodeError> {
         let kind = self.column(Column::Kind).u8("kind")?;
-        let place = self.column(Column::Stream).length("stream", streams.len().saturating_sub(1))?;
+        let place =
+            self.column(Column::Stream).length("stream", streams.len().saturating_sub(1))?;
         let Some((stream, _)) = streams.get(place) else {
             return Err(outside("stream", place as u64, "a stream of the table"));
         };
@@ -256,7 +258,9 @@ fn text(reader: &mut Reader<'_>) -> Result<String, DecodeError> {
     text.map(str::to_owned).map_err(|_| outside("text", bytes.len() as u64, "UTF-8"))
 }
 
-fn decode_streams(reader: &mut Reader<'_>) -> Result<Vec<(Stream, Option<SourceInfo>)>, DecodeError> {
+fn decode_streams(
+    reader: &mut Reader<'_>,
+) -> Result<Vec<(Stream, Option<SourceInfo>)>, DecodeError> {
     let count = reader.length("count of streams", limits::SPANS_PER_BATCH_MAX)?;
     let mut streams = Vec::with_capacity(count);
     for _ in 0..count {

@@ -7,13 +7,14 @@
 
 use std::collections::BTreeMap;
 
+use super::recognition::OtherName;
 use super::{Chain, Fresh, Resumed, Row, Rows, Sealed, Sealing};
 use crate::body::{Body, BodyBuilder};
 use crate::header::Counts;
 use crate::identity::Lane;
 use crate::limits;
 use crate::position::{Check, Mark, Run, SourceId, Span, Stream};
-use crate::record::{Cause, Content, Gap, Part, Record, SourceInfo};
+use crate::record::{Cause, Content, Gap, Record, SourceInfo};
 use crate::rules::Rule;
 use crate::wire::{KnownStream, LaneState};
 
@@ -36,16 +37,9 @@ struct Going {
     on: Stream,
 }
 
-/// Whether the ledger knows a stream under another name.
-enum OtherName<'k> {
-    None,
-    Is(&'k KnownStream),
-    MayBe,
-}
-
-struct Opening<'a, R: Rows> {
-    chain: &'a mut Chain,
-    rows: &'a mut R,
+pub(super) struct Opening<'a, R: Rows> {
+    pub(super) chain: &'a mut Chain,
+    pub(super) rows: &'a mut R,
     sealing: Sealing,
     body: BodyBuilder,
     counts: Counts,
@@ -77,24 +71,12 @@ impl Chain {
         let streams: Vec<Stream> = opening.chain.streams.keys().copied().collect();
         for stream in streams {
             let held = held.get(&stream).map_or(&[][..], Vec::as_slice);
-            if let Some(known) = known.get(&stream) {
-                opening.stream(Going { held: stream, on: stream }, Some(known), held)?;
-                continue;
-            }
-            // A spool that went back may hold a file anew that the ledger knew under a run which it has
-            // forgotten since.
+            // A spool that went back may hold a file anew that the ledger knew under a run which it
+            // has forgotten since.
             let anew = went_back && state.horizon > 0 && opening.is_file(stream);
             let forgotten = stream.run.number <= state.horizon || anew;
-            let forgotten = forgotten && opening.rule(Rule::KeepHorizon);
-            match opening.other_name(stream, &known, held)? {
-                OtherName::Is(known) => {
-                    opening.rename(stream, known);
-                    opening.stream(Going { held: stream, on: known.stream }, Some(known), held)?;
-                }
-                OtherName::None if !forgotten => {
-                    opening.stream(Going { held: stream, on: stream }, None, held)?;
-                }
-                OtherName::MayBe | OtherName::None => undecided.push((stream, count_held(held))),
+            if !opening.decide(stream, &known, held, forgotten)? {
+                undecided.push((stream, count_held(held)));
             }
         }
         opening.give_up(&undecided, fresh.seed);
@@ -164,66 +146,33 @@ impl<R: Rows> Opening<'_, R> {
         self.chain.rules.hold(rule)
     }
 
-    fn is_file(&self, stream: Stream) -> bool {
+    /// Seals a stream anew if it can be told what of it the ledger knows. False if it can't.
+    fn decide(
+        &mut self,
+        stream: Stream,
+        known: &BTreeMap<Stream, KnownStream>,
+        held: &[(Span, Row)],
+        forgotten: bool,
+    ) -> Result<bool, R::Error> {
+        let same = Going { held: stream, on: stream };
+        if let Some(known) = known.get(&stream) {
+            return self.stream(same, Some(known), held).map(|()| true);
+        }
+        match self.other_name(stream, known, held)? {
+            OtherName::Is(known) => {
+                self.rename(stream, known);
+                self.stream(Going { held: stream, on: known.stream }, Some(known), held)?;
+            }
+            OtherName::None if !(forgotten && self.rule(Rule::KeepHorizon)) => {
+                self.stream(same, None, held)?;
+            }
+            OtherName::MayBe | OtherName::None => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    pub(super) fn is_file(&self, stream: Stream) -> bool {
         matches!(self.chain.streams[&stream].info, Some(SourceInfo::File { .. }))
-    }
-
-    /// The stream under which the ledger knows what this one holds.
-    ///
-    /// An agent whose spool was rolled back finds the same content again and numbers its run anew. It
-    /// is the same content if the ledger knows a run of the source that this spool does not, with the
-    /// same first line, and if the bytes before the ledger's position are the same. Where too little is
-    /// held to compare them, it may be.
-    fn other_name<'k>(
-        &self,
-        stream: Stream,
-        known: &'k BTreeMap<Stream, KnownStream>,
-        held: &[(Span, Row)],
-    ) -> Result<OtherName<'k>, R::Error> {
-        let mut found = OtherName::None;
-        if !self.is_file(stream) {
-            return Ok(found);
-        }
-        for other in known.values() {
-            let (run, name) = (stream.run, other.stream);
-            if name.source != stream.source
-                || name.run.content() != run.content()
-                || self.chain.streams.contains_key(&name)
-            {
-                continue;
-            }
-            match self.check_at(stream, other.mark.position, held)? {
-                Some(check) if check == other.check => return Ok(OtherName::Is(other)),
-                Some(_) => {}
-                None => found = OtherName::MayBe,
-            }
-        }
-        Ok(found)
-    }
-
-    /// The check at a position, made of the lines that are held; `None` if too little is.
-    fn check_at(
-        &self,
-        stream: Stream,
-        position: u64,
-        held: &[(Span, Row)],
-    ) -> Result<Option<Check>, R::Error> {
-        let mut before = Before::default();
-        for (span, row) in held {
-            if span.start.position >= position || span.end.position <= before.end {
-                continue;
-            }
-            if span.end.position + (Check::BYTES as u64) < position {
-                continue;
-            }
-            let records = Body::open(&self.rows.read(*row)?).map(|body| body.records);
-            for record in records.unwrap_or_default() {
-                if record.stream == stream && record.end <= position {
-                    before.add(&record);
-                }
-            }
-        }
-        Ok(before.check(position))
     }
 
     /// Takes the ledger's name for a stream.
@@ -325,7 +274,13 @@ impl<R: Rows> Opening<'_, R> {
     }
 
     /// Declares what lies between two marks and is not held.
-    fn gap(&mut self, going: Going, from: Mark, to: Mark, sealed: &Sealed) -> Result<Mark, R::Error> {
+    fn gap(
+        &mut self,
+        going: Going,
+        from: Mark,
+        to: Mark,
+        sealed: &Sealed,
+    ) -> Result<Mark, R::Error> {
         if !self.rule(Rule::WriteGaps) {
             self.flush()?;
             self.set(going.on, to, Check::NONE);
@@ -351,7 +306,9 @@ impl<R: Rows> Opening<'_, R> {
     /// again; its source, if it is a file, goes on in a new run.
     fn give_up(&mut self, undecided: &[(Stream, u64)], seed: u64) {
         for (stream, records) in undecided {
-            let Some(sealed) = self.chain.streams.remove(stream) else { continue };
+            let Some(sealed) = self.chain.streams.remove(stream) else {
+                continue;
+            };
             self.chain.changed.insert(*stream);
             if let Some(info @ SourceInfo::File { .. }) = sealed.info {
                 let start = sealed.highest.position;
@@ -399,41 +356,6 @@ fn missing(going: Going, cause: Cause, from: Mark, to: Mark) -> Gap {
         records: if same { to.records.saturating_sub(from.records) } else { 0 },
         bytes: if same { 0 } else { to.position.saturating_sub(from.position) },
         about: None,
-    }
-}
-
-/// The last bytes of the lines that were seen, without a hole.
-#[derive(Default)]
-struct Before {
-    end: u64,
-    bytes: Vec<u8>,
-}
-
-impl Before {
-    fn add(&mut self, record: &Record) {
-        if record.end <= self.end {
-            return;
-        }
-        let Content::Event(event) = &record.content else {
-            return self.bytes.clear();
-        };
-        if record.start != self.end {
-            self.bytes.clear();
-        }
-        self.end = record.end;
-        self.bytes.extend_from_slice(&event.body);
-        self.bytes.extend_from_slice(match event.part {
-            Part::Whole => b"\n",
-            Part::WholeCrLf => b"\r\n",
-            Part::Continued | Part::Unended => b"",
-        });
-        let extra = self.bytes.len().saturating_sub(Check::BYTES);
-        self.bytes.drain(..extra);
-    }
-
-    fn check(&self, position: u64) -> Option<Check> {
-        let enough = self.bytes.len() == Check::BYTES || self.bytes.len() as u64 == position;
-        (self.end == position && enough).then(|| Check::of(&self.bytes))
     }
 }
 

@@ -162,7 +162,9 @@ impl LaneLedger {
             }
             return if chain(self.tip.digest) { Verdict::Next } else { Verdict::Fork };
         }
-        let Some(parent) = header.parent else { return Verdict::Stale };
+        let Some(parent) = header.parent else {
+            return Verdict::Stale;
+        };
         if header.seq != Seq::FIRST || (parent != self.tip && rules.hold(Rule::CompareParent)) {
             return Verdict::Stale;
         }

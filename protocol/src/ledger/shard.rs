@@ -94,7 +94,9 @@ pub enum Fault {
         found: Offset,
     },
     /// A control entry brings rules that this build does not know.
-    #[error("fold offset {offset}: rules of version {version} are not known to this build; install the newer one")]
+    #[error(
+        "fold offset {offset}: rules of version {version} are not known to this build; install the newer one"
+    )]
     Rules {
         /// The entry.
         offset: Offset,

@@ -91,8 +91,11 @@ impl Snapshot {
             }),
         };
         let state = reader.take(what, reader.left())?;
-        let ledger = rmp_serde::from_slice(state)
-            .map_err(|_| DecodeError::Value { what, value: 0, expected: "the state of a shard" })?;
+        let ledger = rmp_serde::from_slice(state).map_err(|_| DecodeError::Value {
+            what,
+            value: 0,
+            expected: "the state of a shard",
+        })?;
         Ok(Self { log, tip, ledger })
     }
 }

@@ -18,7 +18,7 @@ use headwater_protocol::header::Clock;
 use headwater_protocol::identity::{DeviceId, Epoch, Lane};
 use headwater_protocol::position::{Check, Run, SourceId, Stream};
 use headwater_protocol::record::{
-    Cause, Content, Fingerprint, Gap, Part, Record, Sample, Series, SourceInfo,
+    Cause, Content, Fingerprint, Gap, Line, Part, Record, Sample, Series, SourceInfo,
 };
 use headwater_protocol::rules::{Rule, Rules};
 use headwater_protocol::sender::{Sender, Transmit};
@@ -187,7 +187,9 @@ impl Agent {
         self.sampled += 1;
         let value = i64::try_from(self.sampled).expect("a small number");
         let nonce = random.bits();
-        let Some(lane) = self.lane(Lane::Live) else { return };
+        let Some(lane) = self.lane(Lane::Live) else {
+            return;
+        };
         let stream = lane.chain.sampler(SAMPLER, &SourceInfo::Host, nonce);
         lane.chain.cover(&mut lane.body, stream);
         let start = lane.body.end(stream).expect("covered").position;
@@ -206,8 +208,12 @@ impl Agent {
         random: &mut Random,
         witness: &mut Witness,
     ) {
-        let Some(file) = self.host.files.get(&source) else { return };
-        let Some(lane) = self.memory.as_mut().map(|lanes| &mut lanes[1]) else { return };
+        let Some(file) = self.host.files.get(&source) else {
+            return;
+        };
+        let Some(lane) = self.memory.as_mut().map(|lanes| &mut lanes[1]) else {
+            return;
+        };
         if !lane.chain.head().anchored() || file.lines.is_empty() {
             return;
         }
@@ -217,18 +223,22 @@ impl Agent {
         let mut spans = lane.body.spans();
         spans.retain(|span| span.stream.source == source);
         let pending = spans.iter().map(|span| (span.end.position, span.check, span.stream));
-        let sealed = lane.chain.streams().iter().filter(|(stream, _)| {
-            stream.source == source && lane.body.end(**stream).is_none()
-        });
+        let sealed = lane
+            .chain
+            .streams()
+            .iter()
+            .filter(|(stream, _)| stream.source == source && lane.body.end(**stream).is_none());
         let sealed = sealed.map(|(stream, seal)| (seal.highest.position, seal.check, *stream));
-        let best = pending.chain(sealed).filter(|(position, check, _)| fits(*position, *check)).max_by_key(
-            |(position, _, stream)| (*position, stream.run.number),
-        );
+        let best = pending
+            .chain(sealed)
+            .filter(|(position, check, _)| fits(*position, *check))
+            .max_by_key(|(position, _, stream)| (*position, stream.run.number));
         let content = ContentId { source, number: file.content };
         let (position, stream) = match best {
             Some((position, _, stream)) => (position, stream),
             None => {
-                let info = SourceInfo::File { path: Vec::new(), fingerprint: Fingerprint::default() };
+                let info =
+                    SourceInfo::File { path: Vec::new(), fingerprint: Fingerprint::default() };
                 let nonce = Run::nonce_of(file.first_line(), random.bits());
                 (0, lane.chain.begin_run(source, info, 0, nonce))
             }
@@ -246,7 +256,8 @@ impl Agent {
         let mut at = position;
         for (line, bytes) in lines {
             let body = &bytes[..bytes.len() - 1];
-            lane.body.push_line(stream, bytes.len() as u64, 9, Part::Whole, body);
+            let taken = bytes.len() as u64;
+            lane.body.push_line(stream, Line { taken, time_us: 9, part: Part::Whole, body });
             lane.items.push(Item::Line { stream, position: at, line });
             at += bytes.len() as u64;
         }
@@ -255,7 +266,9 @@ impl Agent {
 
     /// The spool was lost and the ledger may have forgotten files: what they hold is undecided.
     fn settle_files(&mut self, random: &mut Random, witness: &mut Witness) {
-        let Some(lane) = self.memory.as_mut().map(|lanes| &mut lanes[1]) else { return };
+        let Some(lane) = self.memory.as_mut().map(|lanes| &mut lanes[1]) else {
+            return;
+        };
         if !lane.chain.head().files_undecided() {
             return;
         }
@@ -277,7 +290,9 @@ impl Agent {
     /// Seals what is pending and commits. A broken rule may tear the transaction, and crash in it.
     pub fn seal(&mut self, lane: Lane, random: &mut Random, witness: &mut Witness) {
         let torn = !self.rules.hold(Rule::PositionsInTransaction) && random.once_in(8);
-        let Some(memory) = self.lane(lane) else { return };
+        let Some(memory) = self.lane(lane) else {
+            return;
+        };
         if memory.body.is_empty() {
             return;
         }
@@ -295,7 +310,9 @@ impl Agent {
     fn commit(&mut self, lane: Lane, items: Vec<Item>, witness: &mut Witness) {
         self.commits += 1;
         let (device, commits) = (self.device, self.commits);
-        let Some(memory) = self.lane(lane) else { return };
+        let Some(memory) = self.lane(lane) else {
+            return;
+        };
         memory.chain.trim(&mut memory.rows, GRACE_BYTES).expect("rows in memory");
         memory.chain.take_changed();
         let disk = LaneDisk {
@@ -310,7 +327,9 @@ impl Agent {
 
     /// Frees room in the live lane as a full spool does.
     pub fn drop_oldest(&mut self, witness: &mut Witness) -> u64 {
-        let Some(memory) = self.lane(Lane::Live) else { return 0 };
+        let Some(memory) = self.lane(Lane::Live) else {
+            return 0;
+        };
         let before = memory.chain.head().stock().unsent.batches;
         let bytes = memory.chain.head().stock().bytes() / 2;
         memory.chain.drop_oldest(&mut memory.rows, bytes).expect("rows in memory");
@@ -382,7 +401,9 @@ impl Agent {
                     let released = memory.rows.0.range(before..after);
                     for batch in released.map(|(_, batch)| batch) {
                         if !witness.applied.contains(&batch.digest()) {
-                            witness.broken.push(format!("released, never applied: {}", batch.tip()));
+                            witness
+                                .broken
+                                .push(format!("released, never applied: {}", batch.tip()));
                         }
                     }
                 }
@@ -408,8 +429,12 @@ impl Agent {
 
     /// Whether everything that was read is acked and everything that is there was read.
     pub fn is_quiet(&self) -> bool {
-        let Some(lanes) = &self.memory else { return false };
-        lanes.iter().all(|lane| lane.body.is_empty() && lane.chain.head().stock().unsent.batches == 0)
+        let Some(lanes) = &self.memory else {
+            return false;
+        };
+        lanes
+            .iter()
+            .all(|lane| lane.body.is_empty() && lane.chain.head().stock().unsent.batches == 0)
     }
 
     /// Lines that can still be read.
@@ -421,7 +446,8 @@ impl Agent {
 /// A gap stands for what is not held, and for nothing else.
 fn declared_although_held(held: &MemoryRows, rows: &MemoryRows, from: Row) -> Option<String> {
     let records = |rows: &MemoryRows, from| {
-        let batches: Vec<Rc<Batch>> = rows.0.range(from..).map(|(_, batch)| Rc::clone(batch)).collect();
+        let batches: Vec<Rc<Batch>> =
+            rows.0.range(from..).map(|(_, batch)| Rc::clone(batch)).collect();
         batches.into_iter().flat_map(|batch| Body::open(&batch).expect("our own body").records)
     };
     let gaps: Vec<Record> = records(rows, from)
@@ -435,7 +461,9 @@ fn declared_although_held(held: &MemoryRows, rows: &MemoryRows, from: Row) -> Op
         let inside = |gap: &&Record| {
             gap.stream == record.stream && gap.start <= record.start && record.end <= gap.end
         };
-        gaps.iter().find(inside).map(|gap| format!("declared although it is held: {record:?} in {gap:?}"))
+        gaps.iter()
+            .find(inside)
+            .map(|gap| format!("declared although it is held: {record:?} in {gap:?}"))
     })
 }
 

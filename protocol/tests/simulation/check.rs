@@ -38,7 +38,9 @@ pub fn read<'a>(
     let mut read_so_far: BTreeMap<(DeviceId, Lane), u64> = BTreeMap::new();
     for bytes in entries {
         let entry = Entry::decode(bytes).map_err(|error| error.to_string())?;
-        let EntryKind::Batch { batch, .. } = entry.kind else { continue };
+        let EntryKind::Batch { batch, .. } = entry.kind else {
+            continue;
+        };
         let header = batch.header();
         let key = (header.device, header.lane);
         let seq = header.seq.number();
@@ -62,7 +64,11 @@ pub fn read<'a>(
             device.take(record)?;
         }
         if *read != header.totals.read() {
-            return Err(format!("the sum is off: {} read, the header says {}", *read, header.totals.read()));
+            return Err(format!(
+                "the sum is off: {} read, the header says {}",
+                *read,
+                header.totals.read()
+            ));
         }
     }
     Ok(landed)
@@ -72,14 +78,20 @@ impl Landed {
     fn take(&mut self, record: &Record) -> Result<(), String> {
         let end = self.ends.entry(record.stream).or_insert(record.start);
         if *end != record.start {
-            return Err(format!("a hole or a repeat in {:?}: {end}, then {}", record.stream, record.start));
+            return Err(format!(
+                "a hole or a repeat in {:?}: {end}, then {}",
+                record.stream, record.start
+            ));
         }
         *end = record.end;
         match &record.content {
             Content::Tick(samples) => {
                 for sample in samples {
                     if self.samples.insert(sample.value, record.start).is_some() {
-                        return Err(format!("doubled: sample {} in {:?}", sample.value, record.stream));
+                        return Err(format!(
+                            "doubled: sample {} in {:?}",
+                            sample.value, record.stream
+                        ));
                     }
                 }
             }
@@ -182,9 +194,10 @@ impl Gaps {
             _ => None,
         });
         let own = [Lane::Live, Lane::Bulk].map(own_source);
-        let lost = landed.gaps.iter().filter(|(stream, _, _, gap)| {
-            own.contains(&stream.source) && gap.cause == Cause::Lost
-        });
+        let lost = landed
+            .gaps
+            .iter()
+            .filter(|(stream, _, _, gap)| own.contains(&stream.source) && gap.cause == Cause::Lost);
         Self {
             nameless: lost.map(|(_, _, _, gap)| gap.records).sum(),
             contents: contents.collect(),
@@ -198,9 +211,10 @@ impl Gaps {
         match item {
             Item::Sample { stream, position, .. } => {
                 self.undecided.contains(&stream)
-                    || self.ranges.iter().any(|(of, start, end)| {
-                        *of == stream && (*start..*end).contains(&position)
-                    })
+                    || self
+                        .ranges
+                        .iter()
+                        .any(|(of, start, end)| *of == stream && (*start..*end).contains(&position))
             }
             Item::Line { stream, position, .. } => witness
                 .contents
@@ -231,11 +245,12 @@ impl Gaps {
             }
             let content = witness.contents.get(stream);
             let inside = ever.iter().filter_map(|item| match item {
-                Item::Sample { stream: of, position, value } => {
-                    (of == stream && (start..end).contains(&position)).then_some((*value, *position))
-                }
+                Item::Sample { stream: of, position, value } => (of == stream
+                    && (start..end).contains(&position))
+                .then_some((*value, *position)),
                 Item::Line { stream: of, position, line } => {
-                    let same = of == stream || content.is_some() && witness.contents.get(of) == content;
+                    let same =
+                        of == stream || content.is_some() && witness.contents.get(of) == content;
                     let line = i64::try_from(line.0).expect("a small number");
                     (same && (start..end).contains(&position)).then_some((line, *position))
                 }
@@ -243,7 +258,9 @@ impl Gaps {
             let inside: BTreeSet<(i64, u64)> = inside.collect();
             if inside.len() as u64 != gap.records {
                 let there = inside.len();
-                return Err(format!("a gap is not exact: {gap:?} in {stream:?} {start}..{end}, {there} there"));
+                return Err(format!(
+                    "a gap is not exact: {gap:?} in {stream:?} {start}..{end}, {there} there"
+                ));
             }
         }
         Ok(())

@@ -46,7 +46,8 @@ impl File {
         let from = self.lines.partition_point(|(start, _)| *start < position);
         let mut lines = Vec::new();
         for (index, (start, line)) in self.lines.iter().enumerate().skip(from).take(most) {
-            let end = self.lines.get(index + 1).map_or(self.bytes.len(), |(next, _)| *next as usize);
+            let end =
+                self.lines.get(index + 1).map_or(self.bytes.len(), |(next, _)| *next as usize);
             lines.push((*line, &self.bytes[*start as usize..end]));
         }
         lines
@@ -78,7 +79,9 @@ impl Host {
     }
 
     pub fn write(&mut self, source: SourceId, padding: usize) {
-        let Some(file) = self.files.get_mut(&source) else { return };
+        let Some(file) = self.files.get_mut(&source) else {
+            return;
+        };
         self.written += 1;
         let line = LineId(self.written);
         let content = ContentId { source, number: file.content };

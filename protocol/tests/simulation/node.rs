@@ -108,7 +108,8 @@ impl Node {
     }
 
     fn entry(&self, kind: EntryKind) -> Entry {
-        let generation = self.state.as_ref().map_or(Generation(0), |state| state.ledger.generation());
+        let generation =
+            self.state.as_ref().map_or(Generation(0), |state| state.ledger.generation());
         Entry { appender: NodeId([self.number as u8; 16]), stamp_us: 1, generation, kind }
     }
 
@@ -118,9 +119,12 @@ impl Node {
         for _ in 0..most {
             let Some(state) = &mut self.state else { break };
             let offset = state.ledger.next();
-            let Some(bytes) = log.read(offset.0) else { break };
+            let Some(bytes) = log.read(offset.0) else {
+                break;
+            };
             let entry = Entry::decode(bytes).expect("our own entry");
-            let outcome = state.ledger.fold(offset, &entry, |_| true, self.rules).expect("known rules");
+            let outcome =
+                state.ledger.fold(offset, &entry, |_| true, self.rules).expect("known rules");
             state.tip = log.tip(offset.0 + 1);
             if let (Outcome::Applied(_), EntryKind::Batch { batch, .. }) = (&outcome, &entry.kind) {
                 self.applied.push(batch.digest());
@@ -171,10 +175,15 @@ impl Node {
                     return Vec::new();
                 }
                 let mut replies = Vec::new();
-                let instant = !self.rules.hold(Rule::AckAfterAppend) || !self.rules.hold(Rule::AckAfterFold);
+                let instant =
+                    !self.rules.hold(Rule::AckAfterAppend) || !self.rules.hold(Rule::AckAfterFold);
                 if instant {
-                    let receipt =
-                        Receipt { log: LOG, generation: Generation(0), shard: SHARD, offset: Offset(0) };
+                    let receipt = Receipt {
+                        log: LOG,
+                        generation: Generation(0),
+                        shard: SHARD,
+                        offset: Offset(0),
+                    };
                     let frame = Frame::Ack(Ack { lane, tip: batch.tip(), receipt });
                     replies.push(Reply { agent, session, lane, frame });
                 }
@@ -204,7 +213,8 @@ impl Node {
             // An agent without a receipt can't say how far the ledger must be: to the log's end.
             replies = self.fold(log, usize::MAX);
         }
-        let generation = self.state.as_ref().map_or(Generation(0), |state| state.ledger.generation());
+        let generation =
+            self.state.as_ref().map_or(Generation(0), |state| state.ledger.generation());
         if let Some(receipt) = hello.receipt
             && receipt.generation == generation
         {

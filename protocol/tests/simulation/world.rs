@@ -86,7 +86,7 @@ impl Fault {
 pub type Happened = BTreeMap<Fault, u64>;
 
 /// Which kinds of faults a run has: 0 is never, n is about once in n chances.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Faults {
     crash: usize,
     node_crash: usize,
@@ -108,7 +108,9 @@ struct Faults {
 
 impl Faults {
     fn drawn_from(random: &mut Random) -> Self {
-        let mut draw = |rare: usize| if random.once_in(2) { 0 } else { rare + random.below(rare) };
+        let mut draw = |rare: usize| {
+            if random.once_in(2) { 0 } else { rare + random.below(rare) }
+        };
         Self {
             crash: draw(40),
             node_crash: draw(60),
@@ -214,8 +216,11 @@ impl World {
     }
 
     fn write(&mut self, agent: usize) {
-        let (rotate, truncate, vanish) =
-            (self.strikes(self.faults.rotate), self.strikes(self.faults.truncate), self.strikes(self.faults.vanish));
+        let (rotate, truncate, vanish) = (
+            self.strikes(self.faults.rotate),
+            self.strikes(self.faults.truncate),
+            self.strikes(self.faults.vanish),
+        );
         let index = self.random.below(self.agents[agent].host.files.len());
         let host = &mut self.agents[agent].host;
         let Some(source) = host.nth(index) else {
@@ -276,7 +281,9 @@ impl World {
 
     fn transmit(&mut self, agent: usize) {
         let lane = self.any_lane();
-        let Some((session, node)) = self.agents[agent].session else { return };
+        let Some((session, node)) = self.agents[agent].session else {
+            return;
+        };
         if let Some(frame) = self.agents[agent].transmit(lane, Duration::ZERO) {
             self.packets.push(Packet { agent, session, lane, node: Some(node), frame });
         }
@@ -303,12 +310,12 @@ impl World {
             self.note(Fault::StaleFrame);
         }
         match packet.node {
-            Some(node) => self.to_node(node, packet),
-            None => self.to_agent(packet),
+            Some(node) => self.hand_to_node(node, packet),
+            None => self.hand_to_agent(packet),
         }
     }
 
-    fn to_node(&mut self, node: usize, packet: Packet) {
+    fn hand_to_node(&mut self, node: usize, packet: Packet) {
         if !self.nodes[node].is_up() {
             // The link to a dead node breaks; to a paused one it waits.
             if self.nodes[node].paused {
@@ -323,7 +330,7 @@ impl World {
         self.send(replies);
     }
 
-    fn to_agent(&mut self, packet: Packet) {
+    fn hand_to_agent(&mut self, packet: Packet) {
         for node in &mut self.nodes {
             self.witness.applied.extend(node.applied.drain(..));
         }
@@ -343,9 +350,11 @@ impl World {
 
     fn send(&mut self, replies: Vec<Reply>) {
         for Reply { agent, session, lane, frame } in replies {
-            for (refusal, fault) in
-                [(Refusal::Ahead, Fault::Ahead), (Refusal::Fork, Fault::Fork), (Refusal::Stale, Fault::Stale)]
-            {
+            for (refusal, fault) in [
+                (Refusal::Ahead, Fault::Ahead),
+                (Refusal::Fork, Fault::Fork),
+                (Refusal::Stale, Fault::Stale),
+            ] {
                 if Node::is_refusal(&frame, refusal) {
                     self.note(fault);
                 }
@@ -446,24 +455,19 @@ impl World {
 
     /// No more faults. Everything must come to rest: nothing unsent, nothing unread.
     fn heal(&mut self) -> Result<(), String> {
-        let none = Random::new(0);
-        let faults = std::mem::replace(&mut self.faults, Faults {
-            crash: 0, node_crash: 0, pause: 0, cut: 0, stale: 0, late: 0, twice: 0, never: 0, tail: 0,
-            trim: 0, rollback: 0, lost: 0, full: 0, rotate: 0, truncate: 0, vanish: 0,
-        });
-        let _ = (none, faults);
+        self.faults = Faults::default();
         for node in &mut self.nodes {
             node.paused = false;
         }
         // The first session after the faults may meet frames of old ones; the second does not.
-        for round in 0..2 {
+        for _ in 0..2 {
             for agent in 0..self.agents.len() {
                 self.agents[agent].start();
                 self.sessions += 1;
                 let node = self.random.below(self.nodes.len());
                 self.agents[agent].connect(self.sessions, node);
             }
-            if !self.settle(round) {
+            if !self.settle() {
                 let why = self.unsettled();
                 return Err(format!("no rest after the faults stopped: {why}"));
             }
@@ -471,8 +475,7 @@ impl World {
         Ok(())
     }
 
-    fn settle(&mut self, round: usize) -> bool {
-        let _ = round;
+    fn settle(&mut self) -> bool {
         for _ in 0..600 {
             for node in 0..self.nodes.len() {
                 self.nodes[node].start(&self.log);
@@ -481,7 +484,12 @@ impl World {
             for agent in 0..self.agents.len() {
                 let sources: Vec<_> = self.agents[agent].host.files.keys().copied().collect();
                 for source in sources {
-                    self.agents[agent].tail(source, usize::MAX, &mut self.random, &mut self.witness);
+                    self.agents[agent].tail(
+                        source,
+                        usize::MAX,
+                        &mut self.random,
+                        &mut self.witness,
+                    );
                 }
                 for lane in Lane::ALL {
                     self.agents[agent].seal(lane, &mut self.random, &mut self.witness);
@@ -517,11 +525,23 @@ impl World {
             None => "down".to_owned(),
             Some(lanes) => format!(
                 "{:?}",
-                lanes.each_ref().map(|lane| (lane.chain.head().stock().unsent.batches, &lane.sender))
+                lanes
+                    .each_ref()
+                    .map(|lane| (lane.chain.head().stock().unsent.batches, &lane.sender))
             ),
         });
-        let nodes: Vec<_> = self.nodes.iter().map(|node| (node.is_up(), node.state.as_ref().map(|state| state.ledger.next()))).collect();
-        format!("{:?} unsent, {} packets, log {}..{}, {nodes:?}", held.collect::<Vec<_>>(), self.packets.len(), self.log.start, self.log.end())
+        let nodes: Vec<_> = self
+            .nodes
+            .iter()
+            .map(|node| (node.is_up(), node.state.as_ref().map(|state| state.ledger.next())))
+            .collect();
+        format!(
+            "{:?} unsent, {} packets, log {}..{}, {nodes:?}",
+            held.collect::<Vec<_>>(),
+            self.packets.len(),
+            self.log.start,
+            self.log.end()
+        )
     }
 
     fn compare(&mut self) -> Result<(), String> {
@@ -558,7 +578,8 @@ impl World {
     fn folds_are_equal(&mut self) -> Result<(), String> {
         let mut replay = ShardLedger::new(SHARD).with_streams_max(STREAMS_MAX);
         for bytes in self.log.history() {
-            let entry = headwater_protocol::entry::Entry::decode(bytes).map_err(|error| error.to_string())?;
+            let entry = headwater_protocol::entry::Entry::decode(bytes)
+                .map_err(|error| error.to_string())?;
             let offset = replay.next();
             replay.fold(offset, &entry, |_| true, self.rules).map_err(|error| error.to_string())?;
         }
