@@ -48,6 +48,9 @@ pub struct Sealed {
     /// Whether what its file holds beyond `highest` may have been read by a state of this spool that
     /// was rolled back: it is declared undecided up to the file's present end, and read from there.
     pub undecided: bool,
+    /// Whether the run was declared undecided: the ledger may have forgotten it. It is remembered for a
+    /// ledger that comes back older and knows it again, and is read no further.
+    pub given_up: bool,
     /// What the source is; `None` if only the ledger knows the stream.
     pub info: Option<SourceInfo>,
 }
@@ -187,6 +190,7 @@ impl Chain {
             check: Check::NONE,
             dropped_to: 0,
             undecided: false,
+            given_up: false,
             info: Some(info),
         };
         self.streams.insert(stream, sealed);

@@ -131,6 +131,7 @@ impl Chain {
                 check: known.check,
                 dropped_to: 0,
                 undecided: false,
+                given_up: false,
                 info: None,
             });
             if sealed.highest.position < known.mark.position {
@@ -195,6 +196,9 @@ impl<R: Rows> Opening<'_, R> {
         let file = self.is_file(going.on);
         let known = known.filter(|_| self.rule(Rule::FilterKnown));
         let mut at = known.map_or(sealed.origin, |known| known.mark);
+        if let Some(again) = self.chain.streams.get_mut(&going.on) {
+            again.given_up = false;
+        }
         let unread = if at == sealed.highest { sealed.check } else { Check::NONE };
         self.set(going.on, at, known.map_or(unread, |known| known.check));
         if file && !self.rule(Rule::SealHeld) {

@@ -1,0 +1,347 @@
+//! Formats: the bytes stay the same, what went in comes back, and no bytes reach a panic.
+//!
+//! `HEADWATER_BLESS=1` writes golden files that are missing; it never changes one that is there.
+
+#![allow(missing_docs)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use headwater_protocol::batch::Batch;
+use headwater_protocol::body::{Body, BodyBuilder, BodyError};
+use headwater_protocol::chain::own_source;
+use headwater_protocol::codec::DecodeError;
+use headwater_protocol::entry::{Control, Entry, EntryKind, SentClock};
+use headwater_protocol::header::{Clock, Counts, Header};
+use headwater_protocol::identity::{
+    BootId, DeviceId, Digest, Epoch, Generation, Lane, LogId, NodeId, Offset, Receipt, Seq,
+    ShardId, Tip,
+};
+use headwater_protocol::ledger::{Outcome, ShardLedger, Snapshot};
+use headwater_protocol::limits;
+use headwater_protocol::position::{Check, Mark, Run, SourceId, Stream};
+use headwater_protocol::record::{
+    Cause, Content, Event, Fingerprint, Gap, Part, Record, Sample, Series, SourceInfo,
+};
+use headwater_protocol::rules::Rules;
+use headwater_protocol::wire::{
+    Ack, BusyCause, Frame, FrameHead, Hello, LaneHello, Welcome, negotiate,
+};
+use proptest::prelude::*;
+
+const STREAM: Stream =
+    Stream { source: SourceId(*b"a file of a host"), run: Run { number: 3, nonce: 77 } };
+const SAMPLER: Stream =
+    Stream { source: SourceId(*b"the host sampler"), run: Run { number: 4, nonce: 78 } };
+
+fn records() -> Vec<Record> {
+    let series = |metric: &str, scale| {
+        let labels = vec![("mount".to_owned(), "/var".to_owned())];
+        Arc::new(Series { metric: metric.to_owned(), labels, scale })
+    };
+    let (used, ratio) = (series("disk.used_bytes", 0), series("disk.used_ratio", 4));
+    let tick = |start: u64, value: i64| Record {
+        stream: SAMPLER,
+        start,
+        end: start + 1,
+        time_us: 1_700_000_000_000_000 + i64::try_from(start).unwrap() * 1_000_000,
+        content: Content::Tick(vec![
+            Sample { series: Arc::clone(&used), value },
+            Sample { series: Arc::clone(&ratio), value: value / 1_000 },
+        ]),
+    };
+    let line = |start: u64, end: u64, part, body: &[u8]| Record {
+        stream: STREAM,
+        start,
+        end,
+        time_us: 1_700_000_000_500_000,
+        content: Content::Event(Event { body: body.to_vec(), part }),
+    };
+    let gap = Gap { cause: Cause::Truncated, records: 0, bytes: 17, about: None };
+    let about = Gap { cause: Cause::Undecided, records: 5, bytes: 0, about: Some(STREAM) };
+    let own = Stream { source: own_source(Lane::Bulk), run: Run { number: 9, nonce: 1 } };
+    let facts = BTreeMap::from([("site".to_owned(), "osl-1".to_owned())]);
+    let at = |stream, start, end, content| Record { stream, start, end, time_us: 1, content };
+    vec![
+        tick(7, 123_456),
+        line(100, 106, Part::Whole, b"hello"),
+        line(106, 113, Part::WholeCrLf, b"\xff\xfe\0ab"),
+        line(113, 116, Part::Continued, b"abc"),
+        line(116, 119, Part::Unended, b"def"),
+        at(STREAM, 119, 136, Content::Gap(gap)),
+        tick(8, -5),
+        at(own, 0, 1, Content::Gap(about)),
+        at(own, 1, 2, Content::Facts(facts)),
+    ]
+}
+
+fn body_of(records: &[Record]) -> BodyBuilder {
+    let mut body = BodyBuilder::default();
+    let path = b"/var/log/app.log".to_vec();
+    let fingerprint = Fingerprint::of(b"hello\n");
+    let info = SourceInfo::File { path, fingerprint };
+    for record in records {
+        let info = match record.stream {
+            STREAM => info.clone(),
+            SAMPLER => SourceInfo::Host,
+            _ => SourceInfo::Device,
+        };
+        let start = Mark { position: record.start, records: 10 };
+        body.cover(record.stream, Some(&info), start, Check::NONE);
+        body.push(record);
+    }
+    body
+}
+
+fn header_of(body: &BodyBuilder, level: i32) -> (Header, Vec<u8>) {
+    let (packing, packed) = body.pack(level);
+    let header = Header {
+        device: DeviceId([1; 16]),
+        lane: Lane::Bulk,
+        epoch: Epoch([2; 16]),
+        seq: Seq::FIRST,
+        parent: Some(Tip::GENESIS),
+        rekeyed: true,
+        lane_state: 0,
+        clock: Clock { wall_us: 1_700_000_000_000_000, boot: BootId([3; 16]), mono_us: 42 },
+        counts: body.counts(),
+        totals: body.counts(),
+        spans: body.spans(),
+        packing,
+    };
+    (header, packed)
+}
+
+fn batch() -> Batch {
+    let (header, packed) = header_of(&body_of(&records()), 0);
+    Batch::seal(header, &packed, Tip::GENESIS.digest)
+}
+
+fn entry() -> Entry {
+    let sent = SentClock { wall_us: 1_700_000_000_700_000, mono_us: 700_042 };
+    let kind = EntryKind::Batch { sent, batch: Box::new(batch()) };
+    Entry {
+        appender: NodeId([4; 16]),
+        stamp_us: 1_700_000_001_000_000,
+        generation: Generation(2),
+        kind,
+    }
+}
+
+fn snapshot() -> Snapshot {
+    let mut ledger = ShardLedger::new(ShardId(5));
+    let outcome = ledger.fold(Offset(0), &entry(), |_| true, Rules::default()).unwrap();
+    assert!(matches!(outcome, Outcome::Applied(_)));
+    Snapshot { log: LogId([6; 16]), tip: None, ledger }
+}
+
+/// Compares bytes with a golden file: text of hexadecimal digits, 32 bytes a line.
+fn golden(name: &str, bytes: &[u8]) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    let lines = bytes
+        .chunks(32)
+        .map(|line| line.iter().map(|byte| format!("{byte:02x}")).collect::<String>() + "\n");
+    let text: String = lines.collect();
+    if !path.exists() && std::env::var_os("HEADWATER_BLESS").is_some() {
+        fs::write(&path, &text).unwrap();
+    }
+    let found = fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(found, text, "the bytes of {name} changed: a new version of the format is due");
+}
+
+#[test]
+fn the_bytes_of_every_format_stay_the_same() {
+    golden("batch-1.hex", batch().bytes());
+    golden("entry-1.hex", &entry().encode());
+    golden("snapshot-1.hex", &snapshot().encode());
+    let control = EntryKind::Control(Control::Generation(Generation(3)));
+    golden("control-1.hex", &Entry { kind: control, ..entry() }.encode());
+    golden("lane-hello-1.hex", &frames()[2].encode());
+    golden("ack-1.hex", &frames()[5].encode());
+}
+
+#[test]
+fn records_come_back_byte_for_byte() {
+    for level in [0, 1, 3] {
+        let (header, packed) = header_of(&body_of(&records()), level);
+        let batch = Batch::seal(header, &packed, Digest([9; 32]));
+        let again = Batch::parse(batch.bytes().to_vec()).unwrap();
+        assert_eq!(again, batch);
+        assert!(again.follows(Digest([9; 32])) && !again.follows(Digest([8; 32])));
+        assert_eq!(Body::open(&again).unwrap().records, records());
+    }
+}
+
+#[test]
+fn entries_and_snapshots_come_back() {
+    assert_eq!(Entry::decode(&entry().encode()), Ok(entry()));
+    let snapshot = snapshot();
+    assert_eq!(Snapshot::decode(&snapshot.encode()), Ok(snapshot));
+}
+
+fn frames() -> Vec<Frame> {
+    let receipt = Receipt {
+        log: LogId([6; 16]),
+        generation: Generation(1),
+        shard: ShardId(5),
+        offset: Offset(9),
+    };
+    let hello = Hello {
+        protocol_oldest: 1,
+        protocol_newest: 1,
+        build: "0.1.0".to_owned(),
+        session: 7,
+        name: "edge-1".to_owned(),
+        boot: BootId([3; 16]),
+        labels: BTreeMap::from([("site".to_owned(), "osl-1".to_owned())]),
+    };
+    let welcome = Welcome {
+        protocol: 1,
+        build: "0.1.0".to_owned(),
+        node: "agg-1".to_owned(),
+        wall_us: 1,
+        in_flight: 8,
+    };
+    vec![
+        Frame::Hello(hello),
+        Frame::Welcome(welcome),
+        Frame::LaneHello(LaneHello { lane: Lane::Bulk, receipt: Some(receipt) }),
+        Frame::LaneState(snapshot().ledger.lane_state(
+            DeviceId([1; 16]),
+            Lane::Bulk,
+            LogId([6; 16]),
+        )),
+        Frame::Batch { sent: SentClock { wall_us: 5, mono_us: 6 }, batch: Box::new(batch()) },
+        Frame::Ack(Ack { lane: Lane::Live, tip: batch().tip(), receipt }),
+        Frame::Refused(headwater_protocol::ledger::Refusal::Fork),
+        Frame::Busy(BusyCause::Disk, 1_500),
+    ]
+}
+
+#[test]
+fn frames_come_back() {
+    for frame in frames() {
+        let bytes = frame.encode();
+        let (head, payload) = bytes.split_first_chunk::<5>().unwrap();
+        let head = FrameHead::parse(*head).unwrap();
+        assert_eq!(head.length(), payload.len());
+        assert_eq!(Frame::decode(head, payload), Ok(frame));
+    }
+}
+
+#[test]
+fn a_frame_above_its_limit_is_refused_by_its_head() {
+    let head = |kind: u8, length: usize| {
+        let mut head = [kind, 0, 0, 0, 0];
+        head[1..].copy_from_slice(&u32::try_from(length).unwrap().to_le_bytes());
+        FrameHead::parse(head)
+    };
+    assert!(head(5, limits::BATCH_BYTES_MAX + 16).is_ok());
+    assert!(head(5, limits::BATCH_BYTES_MAX + 17).is_err());
+    assert!(head(1, limits::CONTROL_FRAME_BYTES_MAX + 1).is_err());
+    assert!(head(0, 1).is_err() && head(9, 1).is_err());
+}
+
+#[test]
+fn versions_from_the_future_are_named() {
+    let mut bytes = batch().into_bytes();
+    bytes[0] = 2;
+    let error = Batch::parse(bytes).unwrap_err();
+    assert_eq!(error, DecodeError::Version { what: "batch", found: 2, newest: 1 });
+    let mut bytes = entry().encode();
+    bytes[0] = 9;
+    assert!(matches!(Entry::decode(&bytes), Err(DecodeError::Version { what: "entry", .. })));
+    let Frame::Hello(mut hello) = frames().remove(0) else { panic!("the first frame is a hello") };
+    assert_eq!(negotiate(&hello), Ok(1));
+    (hello.protocol_oldest, hello.protocol_newest) = (2, 3);
+    assert!(negotiate(&hello).is_err(), "no version in common");
+    (hello.protocol_oldest, hello.protocol_newest) = (1, 3);
+    assert_eq!(negotiate(&hello), Ok(1), "the newest in common");
+}
+
+#[test]
+fn an_unknown_entry_kind_stops_the_shard() {
+    let mut bytes = Entry { kind: EntryKind::Tick, ..entry() }.encode();
+    bytes[1] = 200;
+    assert!(Entry::decode(&bytes).is_err());
+}
+
+#[test]
+fn a_bomb_is_refused_before_it_unpacks() {
+    let (mut header, _) = header_of(&body_of(&records()), 0);
+    let bomb = zstd::bulk::compress(&vec![0; 64 << 20], 1).unwrap();
+    header.packing = headwater_protocol::header::Packing {
+        codec: headwater_protocol::header::Codec::Zstd,
+        packed: u32::try_from(bomb.len()).unwrap(),
+        unpacked: 1_000,
+    };
+    let batch = Batch::seal(header, &bomb, Digest([0; 32]));
+    assert_eq!(Body::open(&batch), Err(BodyError::Unpack(1_000)));
+}
+
+#[test]
+fn a_body_that_is_not_what_its_header_says_is_refused() {
+    let (mut header, packed) = header_of(&body_of(&records()), 0);
+    header.counts.records += 1;
+    let batch = Batch::seal(header.clone(), &packed, Digest([0; 32]));
+    assert_eq!(Body::open(&batch), Err(BodyError::Header("counts")));
+    header.counts.records -= 1;
+    header.spans[0].end.position += 1;
+    let batch = Batch::seal(header, &packed, Digest([0; 32]));
+    assert_eq!(Body::open(&batch), Err(BodyError::Header("spans")));
+}
+
+#[test]
+fn sums_of_hostile_totals_do_not_overflow() {
+    let most = Counts { records: u64::MAX, gaps: 1, gap_records: u64::MAX, gap_bytes: 1 };
+    assert_eq!(most.plus(most).read(), u64::MAX);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn changed_bytes_never_reach_a_panic(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let mut bytes = entry().encode();
+        for (index, value) in &changes {
+            let index = index.index(bytes.len());
+            bytes[index] = *value;
+        }
+        bytes.truncate(1 + cut.index(bytes.len()));
+        if let Ok(Entry { kind: EntryKind::Batch { batch, .. }, .. }) = Entry::decode(&bytes) {
+            let _ = Body::open(&batch);
+        }
+        let mut bytes = snapshot().encode();
+        for (index, value) in changes {
+            let index = index.index(bytes.len());
+            bytes[index] = value;
+        }
+        let _ = Snapshot::decode(&bytes);
+    }
+
+    #[test]
+    fn any_bytes_as_a_frame_never_reach_a_panic(
+        kind in 1_u8..9, payload in prop::collection::vec(any::<u8>(), 0..400),
+    ) {
+        let mut head = [kind, 0, 0, 0, 0];
+        head[1..].copy_from_slice(&u32::try_from(payload.len()).unwrap().to_le_bytes());
+        let _ = Frame::decode(FrameHead::parse(head).unwrap(), &payload);
+    }
+
+    #[test]
+    fn a_changed_body_never_reaches_a_panic(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let (header, mut packed) = header_of(&body_of(&records()), 0);
+        for (index, value) in changes {
+            let index = index.index(packed.len());
+            packed[index] = value;
+        }
+        let _ = Body::open(&Batch::seal(header, &packed, Digest([0; 32])));
+    }
+}
