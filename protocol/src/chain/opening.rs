@@ -310,9 +310,11 @@ impl<R: Rows> Opening<'_, R> {
     /// again; its source, if it is a file, goes on in a new run.
     fn give_up(&mut self, undecided: &[(Stream, u64)], seed: u64) {
         for (stream, records) in undecided {
-            let Some(sealed) = self.chain.streams.remove(stream) else {
+            let Some(known) = self.chain.streams.get_mut(stream) else { continue };
+            if std::mem::replace(&mut known.given_up, true) {
                 continue;
-            };
+            }
+            let sealed = known.clone();
             self.chain.changed.insert(*stream);
             if let Some(info @ SourceInfo::File { .. }) = sealed.info {
                 let start = sealed.highest.position;
