@@ -159,6 +159,9 @@ impl<R: Rows> Opening<'_, R> {
         if let Some(known) = known.get(&stream) {
             return self.stream(same, Some(known), held).map(|()| true);
         }
+        if self.chain.streams[&stream].given_up {
+            return Ok(false);
+        }
         match self.other_name(stream, known, held)? {
             OtherName::Is(known) => {
                 self.rename(stream, known);

@@ -223,11 +223,9 @@ impl Agent {
         let mut spans = lane.body.spans();
         spans.retain(|span| span.stream.source == source);
         let pending = spans.iter().map(|span| (span.end.position, span.check, span.stream));
-        let sealed = lane
-            .chain
-            .streams()
-            .iter()
-            .filter(|(stream, _)| stream.source == source && lane.body.end(**stream).is_none());
+        let sealed = lane.chain.streams().iter().filter(|(stream, seal)| {
+            stream.source == source && !seal.given_up && lane.body.end(**stream).is_none()
+        });
         let sealed = sealed.map(|(stream, seal)| (seal.highest.position, seal.check, *stream));
         let best = pending
             .chain(sealed)
