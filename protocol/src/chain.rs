@@ -181,6 +181,16 @@ impl Chain {
         start: u64,
         nonce: u64,
     ) -> Stream {
+        self.begin(source, Some(info), start, nonce)
+    }
+
+    fn begin(
+        &mut self,
+        source: SourceId,
+        info: Option<SourceInfo>,
+        start: u64,
+        nonce: u64,
+    ) -> Stream {
         self.head.runs += 1;
         let stream = Stream { source, run: Run { number: self.head.runs, nonce } };
         let origin = Mark { position: start, records: 0 };
@@ -191,7 +201,7 @@ impl Chain {
             dropped_to: 0,
             undecided: false,
             given_up: false,
-            info: Some(info),
+            info,
         };
         self.streams.insert(stream, sealed);
         self.changed.insert(stream);

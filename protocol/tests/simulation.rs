@@ -37,7 +37,7 @@ const STEPS: usize = 1_500;
 const SEEDS: u64 = 2_000;
 
 /// Seeds that once failed. Each stays.
-const FAILED_ONCE: [u64; 0] = [];
+const FAILED_ONCE: [u64; 9] = [10, 482, 778, 12_841, 15_101, 20_116, 32_932, 42_996, 97_753];
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()

@@ -175,8 +175,13 @@ impl<R: Rows> Opening<'_, R> {
         Ok(true)
     }
 
+    /// Whether a stream is a file's. What the bulk lane has from the ledger alone is taken for one.
     pub(super) fn is_file(&self, stream: Stream) -> bool {
-        matches!(self.chain.streams[&stream].info, Some(SourceInfo::File { .. }))
+        match self.chain.streams[&stream].info {
+            Some(SourceInfo::File { .. }) => true,
+            Some(SourceInfo::Host | SourceInfo::Device) => false,
+            None => self.chain.head.lane == Lane::Bulk && stream.source != own_source(Lane::Bulk),
+        }
     }
 
     /// Takes the ledger's name for a stream.
@@ -319,10 +324,10 @@ impl<R: Rows> Opening<'_, R> {
             }
             let sealed = known.clone();
             self.chain.changed.insert(*stream);
-            if let Some(info @ SourceInfo::File { .. }) = sealed.info {
+            if self.is_file(*stream) {
                 let start = sealed.highest.position;
                 let nonce = Run::nonce_of(stream.run.content(), seed ^ stream.run.nonce);
-                let next = self.chain.begin_run(stream.source, info, start, nonce);
+                let next = self.chain.begin(stream.source, sealed.info, start, nonce);
                 self.set(next, Mark { position: start, records: 0 }, sealed.check);
                 if let Some(sealed) = self.chain.streams.get_mut(&next) {
                     sealed.undecided = true;
