@@ -10,9 +10,7 @@ use std::time::Duration;
 
 use headwater_protocol::batch::Batch;
 use headwater_protocol::body::{Body, BodyBuilder};
-use headwater_protocol::chain::{
-    Acked, Chain, Fresh, Head, Link, Resumed, Row, Rows, Sealed, Sealing,
-};
+use headwater_protocol::chain::{Acked, Chain, Fresh, Head, Resumed, Row, Rows, Sealed, Sealing};
 use headwater_protocol::entry::SentClock;
 use headwater_protocol::header::Clock;
 use headwater_protocol::identity::{DeviceId, Epoch, Lane};
@@ -26,38 +24,12 @@ use headwater_protocol::wire::Frame;
 
 use super::host::{ContentId, File, Host, LineId};
 use super::random::Random;
+use super::rows::MemoryRows;
 use super::witness::{Item, Witness};
 
 pub const SAMPLER: SourceId = SourceId([0x5a; 16]);
 /// So small that runs go beyond it.
 const GRACE_BYTES: u64 = 2_500;
-
-#[derive(Clone, Debug, Default)]
-pub struct MemoryRows(pub BTreeMap<Row, Rc<Batch>>);
-
-#[derive(Debug)]
-pub struct NoRow;
-
-impl Rows for MemoryRows {
-    type Error = NoRow;
-
-    fn read(&self, row: Row) -> Result<Batch, NoRow> {
-        self.0.get(&row).map(|batch| Batch::clone(batch)).ok_or(NoRow)
-    }
-
-    fn link(&self, row: Row) -> Result<Link, NoRow> {
-        self.0.get(&row).map(|batch| Link::of(batch)).ok_or(NoRow)
-    }
-
-    fn write(&mut self, row: Row, batch: &Batch) -> Result<(), NoRow> {
-        assert!(self.0.insert(row, Rc::new(batch.clone())).is_none(), "a row is written once");
-        Ok(())
-    }
-
-    fn remove(&mut self, row: Row) -> Result<(), NoRow> {
-        self.0.remove(&row).map(|_| ()).ok_or(NoRow)
-    }
-}
 
 /// What a lane's spool holds on disk.
 #[derive(Clone, Debug)]
@@ -217,23 +189,10 @@ impl Agent {
         if !lane.chain.head().anchored() || file.lines.is_empty() {
             return;
         }
-        let fits = |position: u64, check: Check| {
-            position <= file.size() && (check == Check::NONE || file.check(position) == check)
-        };
-        let mut spans = lane.body.spans();
-        spans.retain(|span| span.stream.source == source);
-        let pending = spans.iter().map(|span| (span.end.position, span.check, span.stream));
-        let sealed = lane.chain.streams().iter().filter(|(stream, seal)| {
-            stream.source == source && !seal.given_up && lane.body.end(**stream).is_none()
-        });
-        let sealed = sealed.map(|(stream, seal)| (seal.highest.position, seal.check, *stream));
-        let best = pending
-            .chain(sealed)
-            .filter(|(position, check, _)| fits(*position, *check))
-            .max_by_key(|(position, _, stream)| (*position, stream.run.number));
+        let best = goes_on(lane, source, file);
         let content = ContentId { source, number: file.content };
         let (position, stream) = match best {
-            Some((position, _, stream)) => (position, stream),
+            Some(best) => best,
             None => {
                 let info =
                     SourceInfo::File { path: Vec::new(), fingerprint: Fingerprint::default() };
@@ -270,10 +229,8 @@ impl Agent {
         if !lane.chain.head().files_undecided() {
             return;
         }
-        let known: BTreeSet<SourceId> =
-            lane.chain.streams().keys().map(|stream| stream.source).collect();
         for (source, file) in &self.host.files {
-            if known.contains(source) || file.lines.is_empty() {
+            if file.lines.is_empty() || goes_on(lane, *source, file).is_some() {
                 continue;
             }
             let info = SourceInfo::File { path: Vec::new(), fingerprint: Fingerprint::default() };
@@ -463,6 +420,27 @@ fn declared_although_held(held: &MemoryRows, rows: &MemoryRows, from: Row) -> Op
             .find(inside)
             .map(|gap| format!("declared although it is held: {record:?} in {gap:?}"))
     })
+}
+
+/// Where reading a file goes on: the furthest run whose last bytes the file still has.
+fn goes_on(lane: &LaneMemory, source: SourceId, file: &File) -> Option<(u64, Stream)> {
+    let fits = |position: u64, check: Check| {
+        position <= file.size() && (check == Check::NONE || file.check(position) == check)
+    };
+    let spans = lane.body.spans();
+    let pending = spans
+        .iter()
+        .filter(|span| span.stream.source == source)
+        .map(|span| (span.end.position, span.check, span.stream));
+    let sealed = lane.chain.streams().iter().filter(|(stream, seal)| {
+        stream.source == source && !seal.given_up && lane.body.end(**stream).is_none()
+    });
+    let sealed = sealed.map(|(stream, seal)| (seal.highest.position, seal.check, *stream));
+    pending
+        .chain(sealed)
+        .filter(|(position, check, _)| fits(*position, *check))
+        .max_by_key(|(position, _, stream)| (*position, stream.run.number))
+        .map(|(position, _, stream)| (position, stream))
 }
 
 /// Declares what a file holds from a position on, and goes on at its end.
