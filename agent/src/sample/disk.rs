@@ -1,0 +1,219 @@
+//! Space and inodes of each mounted filesystem, once per device.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use headwater_protocol::record::Sample;
+use rustix::fs::{StatVfs, statvfs};
+
+use super::kernel::{Faults, Gauge, KernelFile, RATIO_SCALE, ratio};
+use crate::config::{Globs, SampleConfig};
+
+#[derive(Debug)]
+pub(super) struct Disk {
+    mountinfo: KernelFile,
+    /// What `mountinfo` said when `mounts` was made of it.
+    seen: Vec<u8>,
+    mounts: Vec<Mount>,
+    root: PathBuf,
+    exclude_fstype: Globs,
+    exclude_mount: Globs,
+}
+
+/// A mount that is sampled, and its series.
+#[derive(Debug)]
+struct Mount {
+    path: PathBuf,
+    sizes: [Gauge; 3],
+    used_ratio: Gauge,
+    inodes_used_ratio: Gauge,
+}
+
+impl Disk {
+    pub(super) fn new(config: &SampleConfig) -> Self {
+        // Below a mounted /proc of the host, `self` is this process, which has its own mounts.
+        let host = config.host.proc != Path::new("/proc");
+        let process = if host { "1/mountinfo" } else { "self/mountinfo" };
+        Self {
+            mountinfo: KernelFile::new(config.host.proc.join(process)),
+            seen: Vec::new(),
+            mounts: Vec::new(),
+            root: config.host.root.clone(),
+            exclude_fstype: config.disk_exclude_fstype.clone(),
+            exclude_mount: config.disk_exclude_mount.clone(),
+        }
+    }
+
+    pub(super) fn take(&mut self, samples: &mut Vec<Sample>, faults: &mut Faults) {
+        self.refresh(faults);
+        for mount in &self.mounts {
+            if let Some(figures) = faults.note(&mount.path, figures(&mount.path)) {
+                mount.sample(&figures, samples);
+            }
+        }
+    }
+
+    /// Reads the table of mounts, and parses it if it has changed.
+    fn refresh(&mut self, faults: &mut Faults) {
+        let path = self.mountinfo.path().to_owned();
+        let parsed = match self.mountinfo.read() {
+            Ok(text) if text == self.seen => return,
+            Ok(text) => {
+                self.seen = text.to_vec();
+                Ok(())
+            }
+            Err(error) => Err(error),
+        };
+        if faults.note(&path, parsed).is_none() {
+            self.seen.clear();
+            self.mounts.clear();
+            return;
+        }
+        let entries = parse(&self.seen);
+        let wanted = entries.into_iter().filter(|entry| {
+            !self.exclude_fstype.matches(&entry.fstype) && !self.exclude_mount.matches(&entry.point)
+        });
+        self.mounts = once_per_device(wanted)
+            .into_iter()
+            .take(MOUNTS_MAX)
+            .map(|entry| Mount::new(&entry, &self.root))
+            .collect();
+    }
+}
+
+impl Mount {
+    fn new(entry: &Entry, root: &Path) -> Self {
+        let labels = || {
+            [("fstype", &entry.fstype), ("mount", &entry.point)]
+                .map(|(name, value)| (name.to_owned(), value.clone()))
+                .to_vec()
+        };
+        let gauge = |name: &str, scale| Gauge::labelled(&format!("disk.{name}"), scale, labels());
+        Self {
+            path: root.join(entry.point.trim_start_matches('/')),
+            sizes: ["total_bytes", "used_bytes", "free_bytes"].map(|name| gauge(name, 0)),
+            used_ratio: gauge("used_ratio", RATIO_SCALE),
+            inodes_used_ratio: gauge("inodes_used_ratio", RATIO_SCALE),
+        }
+    }
+
+    /// Free is what an ordinary user may still take, and the ratio is of what is used to what an
+    /// ordinary user has: the figures of `df`. A filesystem without inodes has no ratio of them.
+    fn sample(&self, figures: &StatVfs, samples: &mut Vec<Sample>) {
+        let unit = figures.f_frsize;
+        let used = figures.f_blocks.saturating_sub(figures.f_bfree);
+        for (gauge, blocks) in self.sizes.iter().zip([figures.f_blocks, used, figures.f_bavail]) {
+            let bytes = blocks.checked_mul(unit).and_then(|bytes| i64::try_from(bytes).ok());
+            samples.extend(bytes.map(|bytes| gauge.sample(bytes)));
+        }
+        let used_ratio = ratio(used, used.saturating_add(figures.f_bavail));
+        samples.extend(used_ratio.map(|ratio| self.used_ratio.sample(ratio)));
+        let inodes = ratio(figures.f_files.saturating_sub(figures.f_ffree), figures.f_files);
+        samples.extend(inodes.map(|ratio| self.inodes_used_ratio.sample(ratio)));
+    }
+}
+
+fn figures(path: &Path) -> io::Result<StatVfs> {
+    Ok(statvfs(path)?)
+}
+
+/// A line of `mountinfo`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Entry {
+    device: String,
+    /// The folder of the filesystem that is mounted: `/` unless it is a bind mount.
+    folder: String,
+    point: String,
+    fstype: String,
+}
+
+/// The table of mounts; lines that are not UTF-8 or not of its form are left out.
+fn parse(table: &[u8]) -> Vec<Entry> {
+    let lines = table.split(|byte| *byte == b'\n');
+    lines.filter_map(|line| parse_line(std::str::from_utf8(line).ok()?)).collect()
+}
+
+fn parse_line(line: &str) -> Option<Entry> {
+    let (mount, filesystem) = line.split_once(" - ")?;
+    let mut fields = mount.split(' ').skip(2);
+    let (device, folder, point) = (fields.next()?, fields.next()?, fields.next()?);
+    Some(Entry {
+        device: device.to_owned(),
+        folder: unescape(folder)?,
+        point: unescape(point)?,
+        fstype: unescape(filesystem.split(' ').next()?)?,
+    })
+}
+
+/// The kernel writes space, tab, line feed and backslash as a backslash and three octal digits.
+fn unescape(text: &str) -> Option<String> {
+    let mut parts = text.split('\\');
+    let mut plain = parts.next()?.as_bytes().to_vec();
+    for part in parts {
+        let (octal, rest) = part.split_at_checked(3)?;
+        plain.push(u8::from_str_radix(octal, 8).ok()?);
+        plain.extend_from_slice(rest.as_bytes());
+    }
+    String::from_utf8(plain).ok()
+}
+
+/// One mount of each device, the one of its root folder if there is one; of several mounts at one
+/// point the last, which hides the others. Sorted by mount point.
+fn once_per_device(entries: impl Iterator<Item = Entry>) -> Vec<Entry> {
+    let mut by_point: BTreeMap<String, Entry> = BTreeMap::new();
+    for entry in entries {
+        by_point.insert(entry.point.clone(), entry);
+    }
+    let mut by_device: BTreeMap<String, Entry> = BTreeMap::new();
+    for entry in by_point.into_values() {
+        let is_better = by_device
+            .get(&entry.device)
+            .is_none_or(|other| other.folder != "/" && entry.folder == "/");
+        if is_better {
+            by_device.insert(entry.device.clone(), entry);
+        }
+    }
+    let mut chosen: Vec<Entry> = by_device.into_values().collect();
+    chosen.sort_by(|left, right| left.point.cmp(&right.point));
+    chosen
+}
+
+/// Mounts that are sampled. 256 of them with 5 series each fit into one batch's dictionary.
+const MOUNTS_MAX: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: &str = "\
+22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
+23 22 8:1 /var/lib/x /srv/bind rw - ext4 /dev/sda1 rw
+24 22 0:5 / /dev rw,nosuid shared:2 master:1 - devtmpfs udev rw
+25 22 8:2 / /mnt/with\\040space rw - xfs /dev/sdb rw
+26 22 8:3 / /mnt/with\\040space rw - btrfs /dev/sdc rw
+this is no mount
+27 22 8:4 /part /only/bind rw - ext4 /dev/sdd rw
+";
+
+    #[test]
+    fn each_device_is_sampled_once_at_its_root() {
+        let chosen = once_per_device(parse(TABLE.as_bytes()).into_iter());
+        let points: Vec<_> = chosen.iter().map(|e| (e.point.as_str(), e.fstype.as_str())).collect();
+        let expected = [
+            ("/", "ext4"),
+            ("/dev", "devtmpfs"),
+            ("/mnt/with space", "btrfs"),
+            ("/only/bind", "ext4"),
+        ];
+        assert_eq!(points, expected);
+    }
+
+    #[test]
+    fn escapes_of_the_kernel_are_undone_and_broken_ones_refused() {
+        assert_eq!(unescape("a\\040b\\134c").as_deref(), Some("a b\\c"));
+        assert_eq!(unescape("a\\04"), None);
+        assert_eq!(unescape("a\\999"), None);
+        assert_eq!(unescape("a\\0é"), None);
+    }
+}

@@ -1,0 +1,75 @@
+//! How the ship stage stands, for people.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// How the ship stage stands.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct Standing {
+    /// What it does.
+    pub link: Link,
+    /// Why the last try or session ended; `None` if none did since the start.
+    pub fault: Option<String>,
+    /// Tries since the last session; 0 in a session.
+    pub tries: u32,
+    /// When the certificate ends: seconds since 1970 UTC; 0 before it was read.
+    pub certificate_ends_s: u64,
+    /// Why a lane sends nothing although there is a session; `None` if both may.
+    pub lane_paused: Option<String>,
+}
+
+/// What the ship stage does.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum Link {
+    /// It tries to connect.
+    #[default]
+    Connecting,
+    /// It waits before the next try.
+    Waiting {
+        /// How long, from the last change on, in milliseconds.
+        pause_ms: u64,
+    },
+    /// It has a session.
+    Connected(Connected),
+}
+
+/// A session.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct Connected {
+    /// The address as it was configured.
+    pub address: String,
+    /// What it was resolved to.
+    pub peer: String,
+    /// The node's name, as it gives it.
+    pub node: String,
+    /// The node's build, as it gives it.
+    pub build: String,
+    /// When the session began: microseconds since 1970 UTC.
+    pub since_us: i64,
+    /// Round trip, in microseconds.
+    pub rtt_us: u64,
+    /// Packets that were lost.
+    pub lost_packets: u64,
+    /// Packets that were sent.
+    pub sent_packets: u64,
+}
+
+impl Standing {
+    /// Waiting for the next try.
+    pub(super) fn wait(&mut self, pause: Duration, fault: String) {
+        let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+        self.link = Link::Waiting { pause_ms };
+        self.fault = Some(fault);
+        self.tries += 1;
+        self.lane_paused = None;
+    }
+
+    /// In a session.
+    pub(super) fn connect(&mut self, connected: Connected) {
+        self.link = Link::Connected(connected);
+        self.tries = 0;
+        self.lane_paused = None;
+    }
+}

@@ -1,0 +1,340 @@
+//! The database file: its tables, its transactions, and the rows of a lane inside one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+
+use headwater_protocol::batch::Batch;
+use headwater_protocol::chain::{Head, Link, Row, Rows, Sealed};
+use headwater_protocol::codec::DecodeError;
+use headwater_protocol::identity::{DeviceId, Lane};
+use headwater_protocol::limits;
+use headwater_protocol::position::Stream;
+use redb::{Durability, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
+
+use super::format::{self, LINK_BYTES, STREAM_BYTES};
+use super::room;
+
+/// Memory for pages, read and written together (LIMITS page, section 4: all of it is used). The rows
+/// are read once and written once, so that a larger one would gain nothing.
+const CACHE_BYTES: usize = 1 << 20;
+
+const META: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("meta");
+const HEADS: TableDefinition<'static, u8, &[u8]> = TableDefinition::new("heads");
+
+const META_FORMAT: &str = "format";
+const META_DEVICE: &str = "device";
+const META_HORIZON: &str = "horizon";
+
+type BatchTable = TableDefinition<'static, u64, &'static [u8]>;
+type LinkTable = TableDefinition<'static, u64, &'static [u8; LINK_BYTES]>;
+type StreamTable = TableDefinition<'static, &'static [u8; STREAM_BYTES], &'static [u8]>;
+
+fn batches(lane: Lane) -> BatchTable {
+    TableDefinition::new(match lane {
+        Lane::Live => "live_rows",
+        Lane::Bulk => "bulk_rows",
+    })
+}
+
+fn links(lane: Lane) -> LinkTable {
+    TableDefinition::new(match lane {
+        Lane::Live => "live_links",
+        Lane::Bulk => "bulk_links",
+    })
+}
+
+fn streams(lane: Lane) -> StreamTable {
+    TableDefinition::new(match lane {
+        Lane::Live => "live_streams",
+        Lane::Bulk => "bulk_streams",
+    })
+}
+
+/// Why the database can't go on. What reached the disk is unknown: the process ends, and its restart
+/// opens what the last commit left.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// The file can't be used as a database.
+    #[error("open the database")]
+    Open(#[source] redb::DatabaseError),
+    /// No transaction could be begun.
+    #[error("begin a transaction")]
+    Begin(#[source] redb::TransactionError),
+    /// A table could not be opened.
+    #[error("open a table")]
+    Table(#[source] redb::TableError),
+    /// A page could not be read or written.
+    #[error("read or write a page")]
+    Page(#[source] redb::StorageError),
+    /// The transaction could not be committed.
+    #[error("commit")]
+    Commit(#[source] redb::CommitError),
+    /// A row that the head speaks of is not there.
+    #[error("read row {} of lane {lane}: it is not there", row.0)]
+    Missing {
+        /// The lane.
+        lane: Lane,
+        /// The row.
+        row: Row,
+    },
+    /// What was read is not what was written.
+    #[error("read {what} of lane {lane}: it is damaged")]
+    Damaged {
+        /// The lane.
+        lane: Lane,
+        /// What was being read.
+        what: &'static str,
+        /// What is wrong with it.
+        source: DecodeError,
+    },
+    /// The rows do not add up to what the head says.
+    #[error("compare the rows of lane {lane} with its head: they differ")]
+    Unequal {
+        /// The lane.
+        lane: Lane,
+    },
+    /// A batch that no node would take. Nothing was written of it.
+    #[error("write a batch of {bytes} bytes: more than a batch may have")]
+    Oversize {
+        /// Bytes of the batch.
+        bytes: usize,
+    },
+}
+
+/// What the file says of itself.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Meta {
+    pub(super) format: u32,
+    pub(super) device: DeviceId,
+}
+
+/// What the file holds of a lane, apart from its rows.
+#[derive(Debug)]
+pub(super) struct StoredLane {
+    pub(super) head: Head,
+    pub(super) streams: BTreeMap<Stream, Sealed>,
+    /// About what the rows take of the file.
+    pub(super) footprint: u64,
+}
+
+/// The database.
+#[derive(Debug)]
+pub(super) struct Database(redb::Database);
+
+impl Database {
+    /// Opens a database in a file, or makes one in an empty file.
+    pub(super) fn open(file: File) -> Result<Self, DatabaseError> {
+        let mut builder = redb::Database::builder();
+        builder.set_cache_size(CACHE_BYTES);
+        builder.create_file(file).map(Self).map_err(DatabaseError::Open)
+    }
+
+    /// What the file says of itself; `None` for a file that holds nothing yet.
+    pub(super) fn meta(&self) -> Result<Option<Meta>, DatabaseError> {
+        let read = self.0.begin_read().map_err(DatabaseError::Begin)?;
+        let table = match read.open_table(META) {
+            Ok(table) => table,
+            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
+            Err(error) => return Err(DatabaseError::Table(error)),
+        };
+        let format = table.get(META_FORMAT).map_err(DatabaseError::Page)?;
+        let device = table.get(META_DEVICE).map_err(DatabaseError::Page)?;
+        let format = format.and_then(|bytes| <[u8; 4]>::try_from(bytes.value()).ok());
+        let device = device.and_then(|bytes| <[u8; 16]>::try_from(bytes.value()).ok());
+        let meta = format.zip(device).map(|(format, device)| Meta {
+            format: u32::from_le_bytes(format),
+            device: DeviceId(device),
+        });
+        meta.map(Some).ok_or(DatabaseError::Damaged {
+            lane: Lane::Live,
+            what: "meta",
+            source: DecodeError::Short { what: "meta", needed: 20, left: 0 },
+        })
+    }
+
+    /// The horizon of the bulk lane; 0 if none was written.
+    pub(super) fn horizon(&self) -> Result<u64, DatabaseError> {
+        let read = self.0.begin_read().map_err(DatabaseError::Begin)?;
+        let table = read.open_table(META).map_err(DatabaseError::Table)?;
+        let horizon = table.get(META_HORIZON).map_err(DatabaseError::Page)?;
+        let horizon = horizon.and_then(|bytes| <[u8; 8]>::try_from(bytes.value()).ok());
+        Ok(horizon.map_or(0, u64::from_le_bytes))
+    }
+
+    /// What the file holds of a lane, compared with what its head says.
+    pub(super) fn lane(&self, lane: Lane) -> Result<StoredLane, DatabaseError> {
+        let damaged = |what, source| DatabaseError::Damaged { lane, what, source };
+        let read = self.0.begin_read().map_err(DatabaseError::Begin)?;
+        let heads = read.open_table(HEADS).map_err(DatabaseError::Table)?;
+        let head = heads.get(lane.code()).map_err(DatabaseError::Page)?;
+        let head = head.ok_or(DatabaseError::Unequal { lane })?;
+        let head = format::decode_head(head.value()).map_err(|source| damaged("head", source))?;
+        let mut stored = StoredLane { head, streams: BTreeMap::new(), footprint: 0 };
+        let table = read.open_table(streams(lane)).map_err(DatabaseError::Table)?;
+        for entry in table.iter().map_err(DatabaseError::Page)? {
+            let (name, sealed) = entry.map_err(DatabaseError::Page)?;
+            let sealed = format::decode_sealed(sealed.value())
+                .map_err(|source| damaged("stream", source))?;
+            stored.streams.insert(format::decode_stream(name.value()), sealed);
+        }
+        let table = read.open_table(links(lane)).map_err(DatabaseError::Table)?;
+        let (mut bytes, mut next) = (0, stored.head.archive_first());
+        for entry in table.iter().map_err(DatabaseError::Page)? {
+            let (row, link) = entry.map_err(DatabaseError::Page)?;
+            let link = format::decode_link(link.value());
+            if row.value() != next.0 {
+                return Err(DatabaseError::Missing { lane, row: next });
+            }
+            next = next.next();
+            bytes += link.bytes;
+            stored.footprint += room::footprint(link.bytes);
+        }
+        let same = next == stored.head.next() && bytes == stored.head.stock().bytes();
+        if same && stored.head.lane() == lane {
+            Ok(stored)
+        } else {
+            Err(DatabaseError::Unequal { lane })
+        }
+    }
+
+    /// The bytes of a batch; `None` if the row was deleted.
+    pub(super) fn read(&self, lane: Lane, row: Row) -> Result<Option<Vec<u8>>, DatabaseError> {
+        let read = self.0.begin_read().map_err(DatabaseError::Begin)?;
+        let table = read.open_table(batches(lane)).map_err(DatabaseError::Table)?;
+        let bytes = table.get(row.0).map_err(DatabaseError::Page)?;
+        Ok(bytes.map(|bytes| bytes.value().to_vec()))
+    }
+
+    /// Begins a transaction. There is one at a time.
+    pub(super) fn begin(&self) -> Result<Transaction, DatabaseError> {
+        let mut write = self.0.begin_write().map_err(DatabaseError::Begin)?;
+        write.set_durability(Durability::Immediate).expect("no savepoint was ever made");
+        // Reopening after a crash takes milliseconds instead of a second per GB.
+        write.set_quick_repair(true);
+        Ok(Transaction(write))
+    }
+}
+
+/// A transaction: all of it reaches the disk, or nothing.
+pub(super) struct Transaction(WriteTransaction);
+
+impl std::fmt::Debug for Transaction {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Transaction(..)")
+    }
+}
+
+impl Transaction {
+    /// Writes what the file says of itself, and makes the tables of a fresh file.
+    pub(super) fn found(&self, meta: Meta) -> Result<(), DatabaseError> {
+        let mut table = self.0.open_table(META).map_err(DatabaseError::Table)?;
+        let format = meta.format.to_le_bytes();
+        table.insert(META_FORMAT, format.as_slice()).map_err(DatabaseError::Page)?;
+        table.insert(META_DEVICE, meta.device.0.as_slice()).map_err(DatabaseError::Page)?;
+        for lane in Lane::ALL {
+            self.rows(lane)?;
+            self.0.open_table(streams(lane)).map_err(DatabaseError::Table)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the horizon of the bulk lane.
+    pub(super) fn put_horizon(&self, horizon: u64) -> Result<(), DatabaseError> {
+        let mut table = self.0.open_table(META).map_err(DatabaseError::Table)?;
+        let bytes = horizon.to_le_bytes();
+        table.insert(META_HORIZON, bytes.as_slice()).map_err(DatabaseError::Page)?;
+        Ok(())
+    }
+
+    /// Writes a lane's head and those of its streams that changed; a changed one that is not in
+    /// `all` was forgotten.
+    pub(super) fn put(
+        &self,
+        head: &Head,
+        changed: &BTreeSet<Stream>,
+        all: &BTreeMap<Stream, Sealed>,
+    ) -> Result<(), DatabaseError> {
+        let mut heads = self.0.open_table(HEADS).map_err(DatabaseError::Table)?;
+        let bytes = format::encode_head(head);
+        heads.insert(head.lane().code(), bytes.as_slice()).map_err(DatabaseError::Page)?;
+        let mut table = self.0.open_table(streams(head.lane())).map_err(DatabaseError::Table)?;
+        for stream in changed {
+            let name = format::encode_stream(*stream);
+            match all.get(stream) {
+                Some(sealed) => {
+                    let bytes = format::encode_sealed(sealed);
+                    table.insert(&name, bytes.as_slice()).map_err(DatabaseError::Page)?;
+                }
+                None => {
+                    table.remove(&name).map_err(DatabaseError::Page)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows of a lane inside this transaction.
+    pub(super) fn rows(&self, lane: Lane) -> Result<LaneRows<'_>, DatabaseError> {
+        let batches = self.0.open_table(batches(lane)).map_err(DatabaseError::Table)?;
+        let links = self.0.open_table(links(lane)).map_err(DatabaseError::Table)?;
+        Ok(LaneRows { lane, batches, links, grown: 0, shrunk: 0 })
+    }
+
+    /// Makes all of it durable.
+    pub(super) fn commit(self) -> Result<(), DatabaseError> {
+        self.0.commit().map_err(DatabaseError::Commit)
+    }
+}
+
+/// The rows of one lane inside a transaction.
+pub(super) struct LaneRows<'a> {
+    lane: Lane,
+    batches: Table<'a, u64, &'static [u8]>,
+    links: Table<'a, u64, &'static [u8; LINK_BYTES]>,
+    grown: u64,
+    shrunk: u64,
+}
+
+impl LaneRows<'_> {
+    /// A footprint once these rows are written and deleted.
+    pub(super) fn footprint(&self, before: u64) -> u64 {
+        (before + self.grown).saturating_sub(self.shrunk)
+    }
+}
+
+impl Rows for LaneRows<'_> {
+    type Error = DatabaseError;
+
+    fn read(&self, row: Row) -> Result<Batch, DatabaseError> {
+        let lane = self.lane;
+        let bytes = self.batches.get(row.0).map_err(DatabaseError::Page)?;
+        let bytes = bytes.ok_or(DatabaseError::Missing { lane, row })?.value().to_vec();
+        Batch::parse(bytes).map_err(|source| DatabaseError::Damaged { lane, what: "batch", source })
+    }
+
+    fn link(&self, row: Row) -> Result<Link, DatabaseError> {
+        let link = self.links.get(row.0).map_err(DatabaseError::Page)?;
+        let link = link.ok_or(DatabaseError::Missing { lane: self.lane, row })?;
+        Ok(format::decode_link(link.value()))
+    }
+
+    fn write(&mut self, row: Row, batch: &Batch) -> Result<(), DatabaseError> {
+        let bytes = batch.bytes();
+        if bytes.len() > limits::BATCH_BYTES_MAX {
+            return Err(DatabaseError::Oversize { bytes: bytes.len() });
+        }
+        let link = format::encode_link(Link::of(batch));
+        self.batches.insert(row.0, bytes).map_err(DatabaseError::Page)?;
+        self.links.insert(row.0, &link).map_err(DatabaseError::Page)?;
+        self.grown += room::footprint(bytes.len() as u64);
+        Ok(())
+    }
+
+    fn remove(&mut self, row: Row) -> Result<(), DatabaseError> {
+        let link = self.link(row)?;
+        self.batches.remove(row.0).map_err(DatabaseError::Page)?;
+        self.links.remove(row.0).map_err(DatabaseError::Page)?;
+        self.shrunk += room::footprint(link.bytes);
+        Ok(())
+    }
+}

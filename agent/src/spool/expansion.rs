@@ -1,0 +1,77 @@
+//! How many bytes of records make a batch of the size that is aimed at, by what was seen so far.
+
+/// What is known of how well a lane compresses.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Expansion {
+    /// Bytes that travel per 1,024 bytes of records.
+    packed_per_1024: u64,
+    aim: u64,
+}
+
+impl Expansion {
+    /// Knows nothing but the size that is aimed at.
+    pub(super) fn new(aim: u64) -> Self {
+        Self { packed_per_1024: FIRST_GUESS, aim }
+    }
+
+    /// Bytes of records at which a batch is sealed.
+    pub(super) fn target(&self) -> usize {
+        // A sixteenth is left for what compresses a little worse than what came before it.
+        let aim = self.aim - self.aim / 16;
+        let bytes =
+            (aim * 1024 / self.packed_per_1024.max(1)).clamp(self.aim / 2, RECORD_BYTES_MAX);
+        usize::try_from(bytes).unwrap_or(usize::MAX)
+    }
+
+    /// About how many bytes travel of the next batch, if so many bytes of records wait.
+    pub(super) fn next_packed(&self, record_bytes: usize) -> u64 {
+        let next = record_bytes.min(self.target()) as u64;
+        next * self.packed_per_1024 / 1024
+    }
+
+    /// Learns from a batch: at once from one that packed badly, slowly from one that packed well.
+    pub(super) fn learn(&mut self, record_bytes: usize, packed_bytes: usize) {
+        if record_bytes < TELLING_BYTES {
+            return;
+        }
+        let seen = packed_bytes as u64 * 1024 / record_bytes as u64;
+        let known = self.packed_per_1024;
+        self.packed_per_1024 = if seen > known { seen } else { known - (known - seen).div_ceil(8) };
+    }
+}
+
+/// 4 to 1.
+const FIRST_GUESS: u64 = 256;
+/// A smaller batch says little about a large one.
+const TELLING_BYTES: usize = 64 << 10;
+/// Bytes of records, by the bound that `body::cost` counts: a seventh of the largest body is left for
+/// columns and dictionaries.
+pub(super) const RECORD_BYTES_MAX: u64 = 3584 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_target_follows_how_well_records_compress() {
+        let mut expansion = Expansion::new(511 << 10);
+        let first = expansion.target();
+        for _ in 0..50 {
+            let bytes = expansion.target();
+            expansion.learn(bytes, bytes / 6);
+        }
+        let settled = expansion.target();
+        assert!(settled > first);
+        let packed = settled / 6;
+        assert!((450 << 10..511 << 10).contains(&packed), "packs to {packed}");
+        expansion.learn(settled, settled);
+        assert!(expansion.target() <= 511 << 10, "one batch that does not compress is enough");
+        for _ in 0..200 {
+            let bytes = expansion.target();
+            expansion.learn(bytes, bytes / 40);
+        }
+        assert_eq!(expansion.target() as u64, RECORD_BYTES_MAX);
+        expansion.learn(100, 100);
+        assert_eq!(expansion.target() as u64, RECORD_BYTES_MAX, "a small batch says nothing");
+    }
+}

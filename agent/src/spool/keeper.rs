@@ -1,0 +1,462 @@
+//! The spool's thread: it alone changes the chains and writes the database.
+//!
+//! It takes what comes, seals what is due, and commits what was sealed together. Nothing is shown to
+//! the ship stage that is not durable, except that acks hold at once: a lost one comes again.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use headwater_protocol::chain::{Acked, Fresh, Resumed, Sealing, own_source};
+use headwater_protocol::identity::{Epoch, Lane};
+use headwater_protocol::position::SourceId;
+use headwater_protocol::record::{Cause, Content, Record, Sample, SourceInfo};
+use headwater_protocol::wire::{Ack, LaneState};
+use tokio::sync::{mpsc, watch};
+use tracing::{info, warn};
+
+use super::database::{Database, DatabaseError, Transaction};
+use super::input::{Input, NoRoom, Taken};
+use super::lane::LaneSpool;
+use super::pending::NotNext;
+use super::reserve::Reserve;
+use super::room::{Disk, Stall};
+use super::{SpoolView, text};
+use crate::clock::{Clocks, wall_us};
+use crate::config::Room;
+use crate::tail::{Known, KnownStream};
+
+/// The source of the host's own sampler.
+const HOST_SOURCE: SourceId = SourceId(*b"headwater.host:0");
+/// How long what changed without a seal waits for its commit. An ack that is lost comes again, and a
+/// commit of its own costs an fsync.
+const LAZY_COMMIT: Duration = Duration::from_secs(1);
+/// How often a lane that stands still looks whether there is room.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Sealed bytes at which a transaction is committed although more is ready: a batch of the live lane
+/// waits for no more than this.
+const COMMIT_BYTES: u64 = 2 << 20;
+/// Inputs that are taken before what is due is looked at again.
+const INPUTS_PER_TURN: usize = 64;
+/// Samples of one record. A tick of more is taken in parts, so that each fits into a batch.
+const TICK_SAMPLES_MAX: usize = 1024;
+/// Bytes of samples that wait while nothing can be written; beyond it they become a gap.
+const HELD_BYTES_MAX: usize = 256 << 10;
+
+/// What the thread needs from its start on.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    pub(super) database: Arc<Database>,
+    pub(super) folder: PathBuf,
+    pub(super) live: LaneSpool,
+    pub(super) bulk: LaneSpool,
+    pub(super) clocks: Clocks,
+    pub(super) level: i32,
+    pub(super) min_free: Room,
+    pub(super) reserve: Reserve,
+    pub(super) round: Arc<AtomicU64>,
+    pub(super) view: watch::Sender<SpoolView>,
+    pub(super) state: State,
+}
+
+/// What changes while it runs, apart from the lanes.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    write: Option<Transaction>,
+    /// Bytes sealed in the open transaction; 0 if nothing was.
+    sealed_bytes: u64,
+    dirty_since: Option<Instant>,
+    look_at: Option<Instant>,
+    facts: BTreeMap<String, String>,
+    /// The ledger may have forgotten runs of files numbered at or below it.
+    horizon: u64,
+}
+
+impl State {
+    pub(super) fn new(horizon: u64) -> Self {
+        Self { horizon, ..Self::default() }
+    }
+}
+
+impl Keeper {
+    /// Takes inputs until it is told to stop or nobody is left to tell it.
+    pub(super) async fn run(
+        mut self,
+        mut inputs: mpsc::Receiver<Input>,
+    ) -> Result<(), DatabaseError> {
+        loop {
+            let first = match self.wakes_at() {
+                Some(at) => tokio::time::timeout_at(at.into(), inputs.recv()).await.ok(),
+                None => Some(inputs.recv().await),
+            };
+            if let Some(input) = first
+                && !self.take(input.unwrap_or(Input::Stop))?
+            {
+                return self.seal_all(Instant::now());
+            }
+            for _ in 1..INPUTS_PER_TURN {
+                let Ok(input) = inputs.try_recv() else { break };
+                if !self.take(input)? {
+                    return self.seal_all(Instant::now());
+                }
+            }
+            self.turn(Instant::now())?;
+        }
+    }
+
+    /// Handles one input; false for the last one.
+    fn take(&mut self, input: Input) -> Result<bool, DatabaseError> {
+        let now = Instant::now();
+        match input {
+            Input::Lines { lines, permit } => {
+                let taken =
+                    self.bulk.pending.push_lines(&self.bulk.chain, lines, Some(permit), now);
+                self.resync_unless(taken);
+                self.seal_full_bulk(now)?;
+            }
+            Input::Gap { record, check } => {
+                let check = Some(check);
+                let taken = self.bulk.pending.push_record(&self.bulk.chain, record, check, now);
+                self.resync_unless(taken);
+            }
+            Input::Tick { time_us, samples } => self.tick(time_us, samples, now),
+            Input::Facts(facts) => {
+                let facts = text::fitting(facts);
+                if facts != self.state.facts {
+                    self.state.facts = facts;
+                    self.tell_facts(now);
+                }
+            }
+            Input::Begin { source, info, start, reply } => {
+                let info = text::fitting_path(info);
+                let stream = self.bulk.chain.begin_run(source, info, start, random());
+                self.bulk.touch();
+                self.state.dirty_since.get_or_insert(now);
+                // Whoever asked may be gone.
+                let _ = reply.send(stream);
+            }
+            Input::Known { reply } => {
+                let _ = reply.send(self.taken());
+            }
+            Input::State { state, reply } => {
+                let resumed = self.handle_state(&state, now)?;
+                // Whoever asked may be gone: the next handshake finds the same.
+                let _ = reply.send(resumed);
+            }
+            Input::Ack { ack, reply } => {
+                let acked = self.handle_ack(ack, now)?;
+                if self.state.sealed_bytes == 0 {
+                    self.show();
+                }
+                let _ = reply.send(acked);
+            }
+            Input::Seal { reply } => {
+                self.seal_all(now)?;
+                let _ = reply.send(());
+            }
+            Input::Stop => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Seals what is due, commits what was sealed, and shows what changed.
+    fn turn(&mut self, now: Instant) -> Result<(), DatabaseError> {
+        let is_due = |lane: &LaneSpool| lane.due().is_some_and(|due| due <= now);
+        if is_due(&self.live) {
+            self.seal_live(now)?;
+        }
+        self.seal_full_bulk(now)?;
+        if is_due(&self.bulk) && self.bulk_has_room(now) {
+            while !self.bulk.pending.is_empty() {
+                self.seal(Lane::Bulk)?;
+            }
+        }
+        let lazy = self.state.dirty_since.is_some_and(|since| since + LAZY_COMMIT <= now);
+        if self.state.sealed_bytes > 0 || lazy {
+            self.commit()?;
+        } else {
+            self.show();
+        }
+        Ok(())
+    }
+
+    /// When the next turn is due although nothing comes; `None` if never.
+    fn wakes_at(&self) -> Option<Instant> {
+        let lazy = self.state.dirty_since.map(|since| since + LAZY_COMMIT);
+        // A lane that stands still looks again at its own pace.
+        let look = self.state.look_at;
+        let live = self.live.due().filter(|_| self.live.stall().is_none());
+        let bulk = self.bulk.due().filter(|_| self.bulk.stall().is_none());
+        [lazy, look, live, bulk].into_iter().flatten().min()
+    }
+
+    fn seal_full_bulk(&mut self, now: Instant) -> Result<(), DatabaseError> {
+        while self.bulk.is_full() && self.bulk_has_room(now) {
+            self.seal(Lane::Bulk)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the bulk lane may seal. While it may not, what waits stays where it is, the memory for
+    /// it runs out, and so the reading of files stops: the files are the buffer.
+    fn bulk_has_room(&mut self, now: Instant) -> bool {
+        if self.bulk.stall().is_some() && self.state.look_at.is_some_and(|at| now < at) {
+            return false;
+        }
+        let disk = self.disk();
+        match self.bulk.look(disk) {
+            Some(Some(stall)) => warn!(lane = %Lane::Bulk, "reading of files stops: {stall}"),
+            Some(None) => info!(lane = %Lane::Bulk, "reading of files goes on"),
+            None => {}
+        }
+        let stalled = self.bulk.stall().is_some();
+        self.state.look_at = stalled.then(|| now + LOOK_INTERVAL);
+        !stalled
+    }
+
+    /// Seals all of the live lane. A full one drops its oldest rows, a full disk holds samples in memory
+    /// and then only their number.
+    fn seal_live(&mut self, now: Instant) -> Result<(), DatabaseError> {
+        let disk = self.disk();
+        if !disk.may_write() {
+            if self.live.pending.cost() > HELD_BYTES_MAX {
+                let records = self.live.pending.declare(Cause::SpoolFull);
+                warn!(lane = %Lane::Live, records, "samples dropped: nothing can be written, the disk is full");
+            }
+            self.live.stand_still(Some(Stall::DiskFull));
+            self.state.look_at = Some(now + LOOK_INTERVAL);
+            return Ok(());
+        }
+        self.begin()?;
+        let write = self.state.write.as_ref().expect("a transaction was begun above");
+        let dropped = self.live.make_room(disk, write)?;
+        if dropped > 0 {
+            warn!(lane = %Lane::Live, records = dropped, "oldest samples dropped: the spool is full");
+        }
+        self.live.stand_still(None);
+        while !self.live.pending.is_empty() {
+            self.seal(Lane::Live)?;
+        }
+        Ok(())
+    }
+
+    fn seal(&mut self, lane: Lane) -> Result<(), DatabaseError> {
+        self.begin()?;
+        let sealing = self.sealing();
+        let (state, spool) = match lane {
+            Lane::Live => (&mut self.state, &mut self.live),
+            Lane::Bulk => (&mut self.state, &mut self.bulk),
+        };
+        let write = state.write.as_ref().expect("a transaction was begun above");
+        state.sealed_bytes += spool.seal(write, sealing)?;
+        if state.sealed_bytes >= COMMIT_BYTES {
+            self.commit()?;
+        }
+        Ok(())
+    }
+
+    fn handle_ack(&mut self, ack: Ack, now: Instant) -> Result<Acked, DatabaseError> {
+        self.begin()?;
+        let (state, spool) = match ack.lane {
+            Lane::Live => (&mut self.state, &mut self.live),
+            Lane::Bulk => (&mut self.state, &mut self.bulk),
+        };
+        let write = state.write.as_ref().expect("a transaction was begun above");
+        let acked = spool.handle_ack(write, ack)?;
+        if matches!(acked, Acked::Through(_)) {
+            state.dirty_since.get_or_insert(now);
+            state.look_at = state.look_at.map(|_| now);
+        }
+        Ok(acked)
+    }
+
+    /// Seals what waits and goes on from the ledger's state, in one transaction. If positions moved,
+    /// everybody who holds some asks for them again.
+    fn handle_state(
+        &mut self,
+        state: &LaneState,
+        now: Instant,
+    ) -> Result<Result<Resumed, NoRoom>, DatabaseError> {
+        let disk = self.disk();
+        match state.lane {
+            Lane::Live => self.seal_live(now)?,
+            Lane::Bulk => {
+                while !self.bulk.pending.is_empty() && self.bulk_has_room(now) {
+                    self.seal(Lane::Bulk)?;
+                }
+            }
+        }
+        self.begin()?;
+        let (fresh, sealing) = (Fresh { epoch: random_epoch(), seed: random() }, self.sealing());
+        let (keeper, spool) = match state.lane {
+            Lane::Live => (&mut self.state, &mut self.live),
+            Lane::Bulk => (&mut self.state, &mut self.bulk),
+        };
+        let write = keeper.write.as_ref().expect("a transaction was begun above");
+        let opens = spool.opens(write, state)?;
+        let needed = spool.opening_bytes();
+        if opens && needed > disk.free {
+            return Ok(Err(NoRoom { needed, free: disk.free }));
+        }
+        let was_anchored = spool.chain.head().anchored();
+        let resumed = spool.handle_state(write, state, fresh, sealing)?;
+        match state.lane {
+            Lane::Live if opens => self.begin_live_anew(now),
+            Lane::Live => {}
+            Lane::Bulk => {
+                let horizon = keeper.horizon.max(state.horizon);
+                let moved = horizon != keeper.horizon;
+                if moved {
+                    write.put_horizon(horizon)?;
+                    keeper.horizon = horizon;
+                }
+                if opens {
+                    // What could not be sealed is in its files, and is read again.
+                    self.bulk.pending.clear();
+                }
+                if opens || moved || !was_anchored {
+                    self.raise_round();
+                }
+            }
+        }
+        self.commit()?;
+        Ok(Ok(resumed))
+    }
+
+    /// Samples that could not be sealed belong to the run before, which is closed: they are dropped, and
+    /// the facts are told to the new epoch.
+    fn begin_live_anew(&mut self, now: Instant) {
+        let lost = self.live.pending.records();
+        if lost > 0 {
+            warn!(lane = %Lane::Live, records = lost, "samples dropped: nothing could be written, the disk is full");
+        }
+        self.live.pending.clear();
+        self.tell_facts(now);
+    }
+
+    fn tick(&mut self, time_us: i64, samples: Vec<Sample>, now: Instant) {
+        let mut samples = samples.into_iter().peekable();
+        while samples.peek().is_some() {
+            let part = samples.by_ref().take(TICK_SAMPLES_MAX).collect();
+            self.push_own((HOST_SOURCE, &SourceInfo::Host), time_us, Content::Tick(part), now);
+        }
+    }
+
+    fn tell_facts(&mut self, now: Instant) {
+        if self.state.facts.is_empty() {
+            return;
+        }
+        let source = (own_source(Lane::Live), &SourceInfo::Device);
+        let facts = Content::Facts(self.state.facts.clone());
+        self.push_own(source, wall_us(), facts, now);
+    }
+
+    /// Appends a record of the agent's own to the present run of a source.
+    fn push_own(
+        &mut self,
+        (source, info): (SourceId, &SourceInfo),
+        time_us: i64,
+        content: Content,
+        now: Instant,
+    ) {
+        let stream = self.live.chain.sampler(source, info, random());
+        let start = self.live.pending.end(&self.live.chain, stream).unwrap_or(0);
+        let record = Record { stream, start, end: start + 1, time_us, content };
+        let taken = self.live.pending.push_record(&self.live.chain, record, None, now);
+        taken.expect("the record starts where its stream was just seen to end");
+    }
+
+    fn taken(&self) -> Taken {
+        let round = self.round.load(Ordering::Acquire);
+        let (chain, pending) = (&self.bulk.chain, &self.bulk.pending);
+        let known = chain.head().anchored().then(|| {
+            let files = chain.streams().iter().filter(|(_, sealed)| {
+                let own = matches!(sealed.info, Some(SourceInfo::Host | SourceInfo::Device));
+                !own && !sealed.given_up
+            });
+            let streams = files.map(|(stream, sealed)| {
+                let sealed_end = (sealed.highest.position, sealed.check);
+                let (position, check) = pending.last(*stream).unwrap_or(sealed_end);
+                (*stream, KnownStream { position, check, info: sealed.info.clone() })
+            });
+            Known { streams: streams.collect(), horizon: self.state.horizon }
+        });
+        Taken { round, known }
+    }
+
+    fn resync_unless(&mut self, taken: Result<(), NotNext>) {
+        if taken.is_err() {
+            self.raise_round();
+        }
+    }
+
+    fn raise_round(&self) {
+        self.round.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn begin(&mut self) -> Result<(), DatabaseError> {
+        if self.state.write.is_none() {
+            self.state.write = Some(self.database.begin()?);
+        }
+        Ok(())
+    }
+
+    /// Commits everything that changed, and shows it.
+    fn commit(&mut self) -> Result<(), DatabaseError> {
+        if self.state.write.is_some() || self.live.is_dirty() || self.bulk.is_dirty() {
+            self.begin()?;
+            let write = self.state.write.take().expect("a transaction was begun above");
+            self.live.store(&write)?;
+            self.bulk.store(&write)?;
+            write.commit()?;
+        }
+        self.state.sealed_bytes = 0;
+        self.state.dirty_since = None;
+        self.show();
+        Ok(())
+    }
+
+    fn show(&self) {
+        self.view.send_replace(SpoolView { live: self.live.view(), bulk: self.bulk.view() });
+    }
+
+    /// Seals and commits what waits, as far as there is room.
+    fn seal_all(&mut self, now: Instant) -> Result<(), DatabaseError> {
+        self.seal_live(now)?;
+        while !self.bulk.pending.is_empty() && self.bulk_has_room(now) {
+            self.seal(Lane::Bulk)?;
+        }
+        self.commit()
+    }
+
+    fn sealing(&self) -> Sealing {
+        Sealing { clock: self.clocks.now(), level: self.level }
+    }
+
+    fn disk(&mut self) -> Disk {
+        // A filesystem that does not answer is not taken for a full one: a write will tell.
+        let disk =
+            Disk::of(&self.folder, self.min_free).unwrap_or(Disk { free: u64::MAX, keep: 0 });
+        match self.reserve.keep(disk) {
+            Ok(false) => disk,
+            Ok(true) => Disk::of(&self.folder, self.min_free).unwrap_or(disk),
+            Err(error) => {
+                warn!(%error, "the reserve of the spool can't be kept");
+                disk
+            }
+        }
+    }
+}
+
+/// A random number. A host that has no randomness has no keys either, and runs no agent.
+pub(super) fn random() -> u64 {
+    getrandom::u64().expect("the kernel gives randomness once it has booted")
+}
+
+pub(super) fn random_epoch() -> Epoch {
+    let mut epoch = [0; 16];
+    getrandom::fill(&mut epoch).expect("the kernel gives randomness once it has booted");
+    Epoch(epoch)
+}

@@ -1,0 +1,330 @@
+//! One lane of the spool: its chain, what waits to be sealed, and how much it may hold.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use headwater_protocol::chain::{Acked, Chain, Fresh, Head, Resumed, Row, Rows, Sealing};
+use headwater_protocol::header::Counts;
+use headwater_protocol::identity::Lane;
+use headwater_protocol::limits;
+use headwater_protocol::wire::{Ack, LaneState};
+
+use super::database::{DatabaseError, StoredLane, Transaction};
+use super::expansion::Expansion;
+use super::pending::Pending;
+use super::room::{self, Disk, Share, Stall};
+
+/// What a lane is given at the start.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LaneSettings {
+    pub(super) share: Share,
+    pub(super) seal_after: Duration,
+    pub(super) seal_bytes: u64,
+}
+
+/// What is seen of a lane from outside. Its head is durable, but for acks.
+#[derive(Clone, Debug)]
+pub struct LaneView {
+    /// The chain's head.
+    pub head: Head,
+    /// Records that wait to be sealed.
+    pub pending_records: u64,
+    /// Why nothing is taken; `None` while something is.
+    pub stall: Option<Stall>,
+    /// About what the rows take of the file.
+    pub footprint: u64,
+    /// What they may take of it.
+    pub share_bytes: u64,
+    /// Bytes of acked and archived batches that are kept.
+    pub grace_bytes: u64,
+    /// Bytes sealed since the start.
+    pub sealed_bytes: u64,
+    /// Unsent records that were dropped because the spool was full, and that no gap declares yet.
+    pub dropped_records: u64,
+    /// What the ledger had applied when it last spoke; `None` before its first word since the start.
+    pub ledger: Option<Counts>,
+    /// Records acked since then.
+    pub acked_records: u64,
+    /// When the oldest batch that is not acked was sealed, as far as it was since the start.
+    pub oldest_unsent: Option<Instant>,
+    /// From seal to ack, in 99 of the last 100 batches; `None` if none was acked yet.
+    pub ack_p99: Option<Duration>,
+}
+
+/// A lane of the spool.
+#[derive(Debug)]
+pub(super) struct LaneSpool {
+    pub(super) chain: Chain,
+    pub(super) pending: Pending,
+    settings: LaneSettings,
+    expansion: Expansion,
+    footprint: u64,
+    stall: Option<Stall>,
+    dirty: bool,
+    sealed_bytes: u64,
+    dropped_records: u64,
+    ledger: Option<Counts>,
+    acked_records: u64,
+    ages: Ages,
+}
+
+impl LaneSpool {
+    pub(super) fn fresh(chain: Chain, settings: LaneSettings) -> Self {
+        let mut lane = Self::new(chain, 0, settings);
+        lane.dirty = true;
+        lane
+    }
+
+    pub(super) fn stored(stored: StoredLane, settings: LaneSettings) -> Self {
+        let chain = Chain::restore(stored.head, stored.streams);
+        Self::new(chain, stored.footprint, settings)
+    }
+
+    fn new(chain: Chain, footprint: u64, settings: LaneSettings) -> Self {
+        Self {
+            chain,
+            pending: Pending::default(),
+            settings,
+            expansion: Expansion::new(settings.seal_bytes),
+            footprint,
+            stall: None,
+            dirty: false,
+            sealed_bytes: 0,
+            dropped_records: 0,
+            ledger: None,
+            acked_records: 0,
+            ages: Ages::default(),
+        }
+    }
+
+    fn lane(&self) -> Lane {
+        self.chain.head().lane()
+    }
+
+    /// Whether the head or a stream changed since it was last written.
+    pub(super) fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
+    /// Something in memory changed that has to be written some time.
+    pub(super) fn touch(&mut self) {
+        self.dirty = true;
+    }
+
+    /// When what waits is to be sealed; `None` if nothing waits.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.pending.since().map(|since| since + self.settings.seal_after)
+    }
+
+    /// Whether what waits fills a batch.
+    pub(super) fn is_full(&self) -> bool {
+        self.pending.cost() >= self.expansion.target()
+    }
+
+    /// Why the lane takes nothing.
+    pub(super) fn stall(&self) -> Option<Stall> {
+        self.stall
+    }
+
+    /// Says why the lane takes nothing, or that it does.
+    pub(super) fn stand_still(&mut self, stall: Option<Stall>) {
+        self.stall = stall;
+    }
+
+    /// Looks whether there is room for what waits. Gives what to say if that changed.
+    pub(super) fn look(&mut self, disk: Disk) -> Option<Option<Stall>> {
+        let more = room::footprint(self.expansion.next_packed(self.pending.cost()));
+        let stall = room::stall(self.settings.share, disk, self.footprint, more);
+        let changed = stall != self.stall;
+        self.stall = stall;
+        changed.then_some(stall)
+    }
+
+    /// Drops the oldest rows until what waits has room. What was not acked of them becomes a gap at
+    /// the next handshake.
+    pub(super) fn make_room(
+        &mut self,
+        disk: Disk,
+        write: &Transaction,
+    ) -> Result<u64, DatabaseError> {
+        let more = room::footprint(self.pending.cost() as u64);
+        let most = if disk.may_grow() { self.settings.share.bytes } else { self.footprint };
+        let over = (self.footprint + more).saturating_sub(most);
+        if over == 0 || self.chain.head().stock().bytes() == 0 {
+            return Ok(0);
+        }
+        let unsent = self.chain.head().stock().unsent.records;
+        let mut rows = write.rows(self.lane())?;
+        self.chain.drop_oldest(&mut rows, over)?;
+        self.footprint = rows.footprint(self.footprint);
+        self.dirty = true;
+        let dropped = unsent - self.chain.head().stock().unsent.records;
+        self.dropped_records += dropped;
+        Ok(dropped)
+    }
+
+    /// Seals one batch of what waits and gives its bytes; 0 if nothing waits.
+    pub(super) fn seal(
+        &mut self,
+        write: &Transaction,
+        sealing: Sealing,
+    ) -> Result<u64, DatabaseError> {
+        let mut most = self.expansion.target();
+        loop {
+            let (body, cut) = self.pending.body(&self.chain, most);
+            if body.is_empty() {
+                return Ok(0);
+            }
+            // What does not compress may exceed the largest batch: then the chain goes back to where it
+            // was, and two batches are made of it.
+            let before = (cut.cost > SURE_BYTES).then(|| self.chain.clone());
+            let mut rows = write.rows(self.lane())?;
+            let row = match (self.chain.seal(&mut rows, &body, sealing), before) {
+                (Ok(row), _) => row,
+                (Err(DatabaseError::Oversize { .. }), Some(before)) => {
+                    self.chain = before;
+                    most = SURE_BYTES.min(most / 2);
+                    continue;
+                }
+                (Err(error), _) => return Err(error),
+            };
+            let bytes = rows.link(row)?.bytes;
+            self.footprint = rows.footprint(self.footprint);
+            self.expansion.learn(cut.cost, usize::try_from(bytes).unwrap_or(usize::MAX));
+            self.pending.remove(cut);
+            self.sealed_bytes += bytes;
+            self.ages.sealed(row);
+            self.dirty = true;
+            return Ok(bytes);
+        }
+    }
+
+    /// Takes an ack. The rows leave the file once they are out of the grace buffer.
+    pub(super) fn handle_ack(
+        &mut self,
+        write: &Transaction,
+        ack: Ack,
+    ) -> Result<Acked, DatabaseError> {
+        let unsent = self.chain.head().stock().unsent.records;
+        let mut rows = write.rows(self.lane())?;
+        let acked = self.chain.handle_ack(&rows, ack.tip, ack.receipt)?;
+        if let Acked::Through(row) = acked {
+            self.chain.trim(&mut rows, self.settings.share.grace_bytes)?;
+            self.footprint = rows.footprint(self.footprint);
+            self.acked_records += unsent - self.chain.head().stock().unsent.records;
+            self.ages.acked(row);
+            self.dirty = true;
+        }
+        Ok(acked)
+    }
+
+    /// Whether going on from a state opens an epoch, which writes anew what was not acked.
+    pub(super) fn opens(
+        &self,
+        write: &Transaction,
+        state: &LaneState,
+    ) -> Result<bool, DatabaseError> {
+        let rows = write.rows(self.lane())?;
+        Ok(!self.chain.holds(&rows, state.tip)?)
+    }
+
+    /// Bytes that an opening may write.
+    pub(super) fn opening_bytes(&self) -> u64 {
+        self.footprint + self.footprint / 8
+    }
+
+    /// Goes on from the ledger's state.
+    pub(super) fn handle_state(
+        &mut self,
+        write: &Transaction,
+        state: &LaneState,
+        fresh: Fresh,
+        sealing: Sealing,
+    ) -> Result<Resumed, DatabaseError> {
+        let mut rows = write.rows(self.lane())?;
+        let resumed = self.chain.handle_state(&mut rows, state, fresh, sealing)?;
+        self.chain.trim(&mut rows, self.settings.share.grace_bytes)?;
+        self.footprint = rows.footprint(self.footprint);
+        self.dirty = true;
+        self.ledger = Some(state.totals);
+        self.acked_records = 0;
+        match resumed {
+            Resumed::InChain(row) => self.ages.acked(row),
+            Resumed::Opened { .. } => {
+                self.ages.clear();
+                self.dropped_records = 0;
+            }
+        }
+        Ok(resumed)
+    }
+
+    /// Writes the head and the streams that changed.
+    pub(super) fn store(&mut self, write: &Transaction) -> Result<(), DatabaseError> {
+        if !self.dirty {
+            return Ok(());
+        }
+        let changed = self.chain.take_changed();
+        self.dirty = false;
+        write.put(self.chain.head(), &changed, self.chain.streams())
+    }
+
+    pub(super) fn view(&self) -> LaneView {
+        LaneView {
+            head: self.chain.head().clone(),
+            pending_records: self.pending.records(),
+            stall: self.stall,
+            footprint: self.footprint,
+            share_bytes: self.settings.share.bytes,
+            grace_bytes: self.settings.share.grace_bytes,
+            sealed_bytes: self.sealed_bytes,
+            dropped_records: self.dropped_records,
+            ledger: self.ledger,
+            acked_records: self.acked_records,
+            oldest_unsent: self.ages.oldest(),
+            ack_p99: self.ages.p99(),
+        }
+    }
+}
+
+/// What needs no second try: a batch is at most as large as its plain body and its header.
+const SURE_BYTES: usize = limits::BATCH_BYTES_MAX - (192 << 10);
+
+/// When batches were sealed, and how long the last ones waited for their acks. For people only.
+#[derive(Debug, Default)]
+struct Ages {
+    sealed: VecDeque<(Row, Instant)>,
+    waits: VecDeque<Duration>,
+}
+
+impl Ages {
+    fn sealed(&mut self, row: Row) {
+        // Beyond this the newest are not timed: the oldest is what people ask for.
+        if self.sealed.len() < 4096 {
+            self.sealed.push_back((row, Instant::now()));
+        }
+    }
+
+    fn acked(&mut self, through: Row) {
+        while let Some((_, sealed)) = self.sealed.pop_front_if(|(row, _)| *row < through) {
+            if self.waits.len() == 100 {
+                self.waits.pop_front();
+            }
+            self.waits.push_back(sealed.elapsed());
+        }
+    }
+
+    fn clear(&mut self) {
+        self.sealed.clear();
+    }
+
+    fn oldest(&self) -> Option<Instant> {
+        self.sealed.front().map(|(_, sealed)| *sealed)
+    }
+
+    fn p99(&self) -> Option<Duration> {
+        let mut waits: Vec<Duration> = self.waits.iter().copied().collect();
+        waits.sort_unstable();
+        let place = (waits.len() * 99).div_ceil(100).checked_sub(1)?;
+        waits.get(place).copied()
+    }
+}

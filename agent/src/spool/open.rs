@@ -1,0 +1,238 @@
+//! Opening the spool: whose it is, whether it is whole, and what becomes of one that is not.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use headwater_protocol::chain::{Chain, Fresh};
+use headwater_protocol::identity::{DeviceId, Lane};
+use tracing::{error, info, warn};
+
+use super::database::{Database, DatabaseError, Meta, StoredLane};
+use super::format::FORMAT_VERSION;
+use super::keeper::{random, random_epoch};
+use super::lane::{LaneSettings, LaneSpool};
+use super::room::Share;
+use crate::config::SpoolConfig;
+
+/// Why the spool can't be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The folder can't be made.
+    #[error("make the folder {}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file can't be opened, read or written.
+    #[error("open {}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another process has it open.
+    #[error("open {}: another process has it open; stop that agent first, or give this one a spool.dir of its own", path.display())]
+    Locked {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is from a newer build.
+    #[error(
+        "open {}: its format has version {found}, this build knows versions up to {newest}; install the newer agent again, or move the file away to start without what it holds",
+        path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+        /// The newest version that is known.
+        newest: u32,
+    },
+    /// The database failed although the file is whole.
+    #[error("open {}", path.display())]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// What failed.
+        source: DatabaseError,
+    },
+    /// A file that can't be used can't be moved away either.
+    #[error("set {} aside as {}", path.display(), aside.display())]
+    Aside {
+        /// The file.
+        path: PathBuf,
+        /// What it was to be called.
+        aside: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// A database that is whole and belongs to the device.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) database: Database,
+    pub(super) live: LaneSpool,
+    pub(super) bulk: LaneSpool,
+    pub(super) horizon: u64,
+}
+
+/// What a file turned out to be.
+enum Found {
+    /// The device's own, or one that was just made.
+    Usable(Box<Opened>),
+    /// Damaged: it is kept, and not used.
+    Damaged(DatabaseError),
+    /// Of another device: the host was enrolled again.
+    OtherDevice(DeviceId),
+}
+
+/// Opens the database of a device in a folder. A file that can't be used is set aside, never deleted.
+pub(super) fn open(config: &SpoolConfig, device: DeviceId) -> Result<Opened, OpenError> {
+    let folder = &config.dir;
+    let make = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    make.map_err(|source| OpenError::Folder { path: folder.clone(), source })?;
+    let path = folder.join(FILE);
+    for _ in 0..2 {
+        let why = match find(&path, config, device)? {
+            Found::Usable(opened) => return Ok(*opened),
+            Found::Damaged(cause) => {
+                let aside = set_aside(&path, "damaged")?;
+                error!(
+                    file = %aside.display(), cause = &cause as &dyn std::error::Error,
+                    "the spool is damaged: it was set aside, and the agent goes on with a fresh one"
+                );
+                "damaged"
+            }
+            Found::OtherDevice(other) => {
+                let aside = set_aside(&path, "other-device")?;
+                warn!(
+                    file = %aside.display(), %other, %device,
+                    "the spool belongs to another device, this host was enrolled again: it was set aside"
+                );
+                "other-device"
+            }
+        };
+        info!(why, "a fresh spool is made");
+    }
+    let source = io::Error::new(io::ErrorKind::InvalidData, "a fresh file can't be used either");
+    Err(OpenError::File { path, source })
+}
+
+fn find(path: &Path, config: &SpoolConfig, device: DeviceId) -> Result<Found, OpenError> {
+    let database = match Database::open(open_file(path)?) {
+        Ok(database) => database,
+        Err(error) => return blame(path, error),
+    };
+    let found = match database.meta() {
+        Ok(None) => {
+            let fresh = fresh(database, config, device);
+            return fresh
+                .map(|opened| Found::Usable(Box::new(opened)))
+                .or_else(|error| blame(path, error));
+        }
+        Ok(Some(meta)) => meta,
+        Err(error) => return blame(path, error),
+    };
+    let (found, newest) = (found, FORMAT_VERSION);
+    if found.format != newest {
+        return Err(OpenError::Newer { path: path.to_owned(), found: found.format, newest });
+    }
+    if found.device != device {
+        return Ok(Found::OtherDevice(found.device));
+    }
+    match stored(database, config) {
+        Ok(opened) => Ok(Found::Usable(Box::new(opened))),
+        Err(error) => blame(path, error),
+    }
+}
+
+fn open_file(path: &Path) -> Result<File, OpenError> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    options.open(path).map_err(|source| OpenError::File { path: path.to_owned(), source })
+}
+
+fn fresh(
+    database: Database,
+    config: &SpoolConfig,
+    device: DeviceId,
+) -> Result<Opened, DatabaseError> {
+    let lane = |lane| {
+        let fresh = Fresh { epoch: random_epoch(), seed: random() };
+        LaneSpool::fresh(Chain::new(device, lane, fresh), settings(config, lane))
+    };
+    let (mut live, mut bulk) = (lane(Lane::Live), lane(Lane::Bulk));
+    let write = database.begin()?;
+    write.found(Meta { format: FORMAT_VERSION, device })?;
+    live.store(&write)?;
+    bulk.store(&write)?;
+    write.commit()?;
+    Ok(Opened { database, live, bulk, horizon: 0 })
+}
+
+fn stored(database: Database, config: &SpoolConfig) -> Result<Opened, DatabaseError> {
+    let lane = |stored: StoredLane, lane| LaneSpool::stored(stored, settings(config, lane));
+    let live = lane(database.lane(Lane::Live)?, Lane::Live);
+    let bulk = lane(database.lane(Lane::Bulk)?, Lane::Bulk);
+    let horizon = database.horizon()?;
+    Ok(Opened { database, live, bulk, horizon })
+}
+
+fn settings(config: &SpoolConfig, lane: Lane) -> LaneSettings {
+    LaneSettings {
+        share: Share::of(config, lane),
+        seal_after: match lane {
+            Lane::Live => config.live_seal_after,
+            Lane::Bulk => config.bulk_seal_after,
+        },
+        seal_bytes: config.seal_bytes.0,
+    }
+}
+
+/// Whether the file is to blame for an error, or what is around it.
+fn blame(path: &Path, error: DatabaseError) -> Result<Found, OpenError> {
+    let path = path.to_owned();
+    let storage = match error {
+        DatabaseError::Open(redb::DatabaseError::DatabaseAlreadyOpen) => {
+            return Err(OpenError::Locked { path });
+        }
+        DatabaseError::Open(redb::DatabaseError::Storage(redb::StorageError::Io(source)))
+        | DatabaseError::Page(redb::StorageError::Io(source))
+            if !is_damage(&source) =>
+        {
+            return Err(OpenError::File { path, source });
+        }
+        // Nothing but the disk stands between a transaction and its commit.
+        DatabaseError::Commit(_) => return Err(OpenError::Database { path, source: error }),
+        other => other,
+    };
+    Ok(Found::Damaged(storage))
+}
+
+/// What redb says of a file that ends too early or is something else.
+fn is_damage(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+}
+
+fn set_aside(path: &Path, why: &str) -> Result<PathBuf, OpenError> {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let aside = path.with_file_name(format!("{FILE}.{why}-{}", since.as_millis()));
+    let moved = fs::rename(path, &aside);
+    moved.map_err(|source| OpenError::Aside {
+        path: path.to_owned(),
+        aside: aside.clone(),
+        source,
+    })?;
+    Ok(aside)
+}
+
+/// The database's name in its folder.
+const FILE: &str = "spool.redb";

@@ -1,0 +1,238 @@
+//! Tail: log files, line by line, each byte of a file exactly once.
+//!
+//! A file is a **source**, recognised by inode and birth time wherever it is renamed to. It is read in
+//! **runs**: a run begins with the file, and anew whenever its content starts anew; within a run the
+//! position only grows. What was read goes to a [`Landing`], the spool's side, which stores lines and
+//! position in one transaction; a crash reads again from there. While the spool is full, `append`
+//! blocks: the file is the buffer.
+//!
+//! A file is continued only where its bytes before the position are the ones that were read
+//! ([`Check`]). Otherwise it was truncated or rewritten: the bytes that were not read yet are looked
+//! for in a copy beside it, else declared as a gap, and the file is read from its start as a new run.
+//! A file that is merely shorter, with the same content, is never read again.
+//!
+//! Rotated and deleted files keep their descriptor until their end stood still for
+//! `tail_limits.deleted_grace`. After a restart they are found among the files beside their path.
+//!
+//! What is decided stands in `resume` (pure), what is read in `file` and `lines`, where files are in
+//! `discover`, and [`Tail::turn`] brings them together; it never sleeps. [`run`] is the thread around
+//! it, woken by inotify and once a second in any case.
+//!
+//! Never here: a line that is emitted before its end has come, unless the file is closed for good; a
+//! symlink or anything but a regular file that is opened; a compressed file.
+
+mod access;
+mod discover;
+mod file;
+mod identity;
+mod known;
+mod lines;
+mod notice;
+mod resume;
+mod turn;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use headwater_protocol::position::{Check, SourceId, Stream};
+use headwater_protocol::record::{Gap, Part, SourceInfo};
+
+pub use self::notice::{Notice, Severity};
+pub use self::turn::{Tail, Turn, Wake};
+use crate::config::Config;
+
+/// Where chunks go: the spool's side of tailing.
+pub trait Landing {
+    /// What the spool knows of file sources; `None` while it waits for the ledger's word, as a spool
+    /// that was made anew does before its first handshake: no file is read before.
+    fn known(&mut self) -> Option<Known>;
+
+    /// Begins a new run of a source at a position. Number and nonce of the run are the spool's.
+    ///
+    /// Nothing is stored yet: a run becomes durable with its first chunk.
+    ///
+    /// # Errors
+    /// When the spool takes nothing more.
+    fn begin(
+        &mut self,
+        source: SourceId,
+        info: SourceInfo,
+        start: u64,
+    ) -> Result<Stream, LandingClosed>;
+
+    /// Hands over what was read; blocks while the spool is full.
+    ///
+    /// # Errors
+    /// When the spool takes nothing more; the chunk was not taken.
+    fn append(&mut self, chunk: Chunk) -> Result<Landed, LandingClosed>;
+}
+
+/// The agent is stopping: what was not taken is read again after the next start.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the spool takes nothing more")]
+pub struct LandingClosed;
+
+/// What the spool knows of file sources, the ledger's word included.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// Each run of each source, ended ones included.
+    pub streams: BTreeMap<Stream, KnownStream>,
+    /// The ledger may have forgotten runs numbered at or below it; 0 for none. They are not continued:
+    /// their files go on as new runs from the same position.
+    pub horizon: u64,
+}
+
+/// How far a run was read.
+#[derive(Clone, Debug)]
+pub struct KnownStream {
+    /// Where the next byte to read stands.
+    pub position: u64,
+    /// Of the bytes before it.
+    pub check: Check,
+    /// `None` where only the position is known.
+    pub info: Option<SourceInfo>,
+}
+
+/// What became of a chunk.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Landed {
+    /// It is in the spool, or will be with the next commit.
+    Taken,
+    /// It was not taken: the spool's positions have moved (an epoch was opened). The tail forgets its
+    /// own, asks for what is known and goes on from there.
+    Resync,
+}
+
+/// A stretch of a stream.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Chunk {
+    /// Lines that follow each other without a hole.
+    Lines {
+        /// Where they belong.
+        stream: Stream,
+        /// Position of the first byte.
+        start: u64,
+        /// The file's bytes from there on, at most [`CHUNK_BYTES_MAX`]. Empty to store a run's start.
+        bytes: Vec<u8>,
+        /// They cover `bytes` exactly: the sum of `taken` is its length. At most [`CHUNK_LINES_MAX`].
+        lines: Vec<Line>,
+        /// Of the position after the last line.
+        check: Check,
+        /// When they were read, in microseconds since 1970 UTC.
+        time_us: i64,
+    },
+    /// Bytes that could not be kept.
+    Gap {
+        /// Where they belong.
+        stream: Stream,
+        /// Position of the first one.
+        start: u64,
+        /// Position after the last one; equal to `start` where no byte is known to be missing.
+        end: u64,
+        /// Why.
+        gap: Gap,
+        /// Of the position `end`; `NONE` if the bytes before it are gone too.
+        check: Check,
+        /// When it was noticed, in microseconds since 1970 UTC.
+        time_us: i64,
+    },
+}
+
+/// One record's part of a chunk's bytes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Line {
+    /// Bytes of the body; they come first.
+    pub body: u32,
+    /// Bytes it takes in the file, its end included.
+    pub taken: u32,
+    /// Which part of a line it is. A line that was cut is `Whole`, and a gap follows.
+    pub part: Part,
+}
+
+/// A tailed file, for people.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct FileStatus {
+    /// Where it is, or was when it was last seen.
+    pub path: PathBuf,
+    /// What it is read as; `None` before its first line.
+    pub stream: Option<Stream>,
+    /// Where the next byte to read stands.
+    pub position: u64,
+    /// Its size when it was last looked at.
+    pub size: u64,
+    /// Why it is not read any further; `None` for a file that is.
+    pub stalled: Option<String>,
+}
+
+/// The files as they stand, from the tail's thread for whoever asks for the status.
+///
+/// A lock and not a channel: the writer never waits for a reader, and a reader wants the latest only.
+pub type FileStatuses = Arc<Mutex<Vec<FileStatus>>>;
+
+/// A moment, by both clocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// For distances in time.
+    pub at: Instant,
+    /// For records: microseconds since 1970 UTC.
+    pub time_us: i64,
+}
+
+impl Moment {
+    /// The present.
+    #[must_use]
+    pub fn now() -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { at: Instant::now(), time_us: i64::try_from(since.as_micros()).unwrap_or(i64::MAX) }
+    }
+}
+
+/// Why tailing ended before it was told to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum TailError {
+    /// The spool takes nothing more although nobody asked for the end.
+    #[error("hand lines to the spool")]
+    Landing(#[source] LandingClosed),
+}
+
+/// Tails until it is told to stop; then it ends within [`SHUTDOWN_LOOK`]. Blocks: it wants a thread.
+///
+/// # Errors
+/// When the landing closes before.
+pub fn run(
+    config: &Config,
+    landing: impl Landing,
+    shutdown: &AtomicBool,
+    statuses: &FileStatuses,
+) -> Result<(), TailError> {
+    let mut tail = Tail::new(&config.tails, &config.tail_limits, landing);
+    let mut watch = watch::Watch::new();
+    watch.failure().into_iter().for_each(|notice| notice.log());
+    while !shutdown.load(Ordering::Relaxed) {
+        let turn = match tail.turn(Moment::now()) {
+            Ok(turn) => turn,
+            Err(_) if shutdown.load(Ordering::Relaxed) => break,
+            Err(closed) => return Err(TailError::Landing(closed)),
+        };
+        turn.notices.iter().for_each(Notice::log);
+        if turn.looked {
+            *statuses.lock().unwrap_or_else(PoisonError::into_inner) = tail.statuses();
+            watch.keep(tail.folders());
+        }
+        let pause = if turn.busy { Duration::ZERO } else { SHUTDOWN_LOOK };
+        tail.handle_wake(&watch.wait(pause));
+    }
+    Ok(())
+}
+
+/// Bytes of a chunk. Two whole lines of the greatest length fit, so a chunk always holds one, and it
+/// stays below what a batch aims at before compression.
+pub const CHUNK_BYTES_MAX: usize = 512 << 10;
+/// Lines of a chunk: a quarter of what a batch may hold.
+pub const CHUNK_LINES_MAX: usize = 16_384;
+/// How long at most until a stop is noticed.
+pub const SHUTDOWN_LOOK: Duration = Duration::from_millis(100);

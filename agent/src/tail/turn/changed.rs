@@ -1,0 +1,170 @@
+//! Going on with a file that was read before: where it was left, or anew if it holds something else.
+//! What was not read of the old content is looked for in a copy.
+
+use std::collections::BTreeSet;
+
+use headwater_protocol::position::Stream;
+use headwater_protocol::record::Cause;
+
+use super::scan::Sighted;
+use super::{Interrupt, Role, Start, Tail, Tailed};
+use crate::tail::discover::{Discovery, stem};
+use crate::tail::identity::{head_of, is_repetitive, window_of};
+use crate::tail::notice::Notice;
+use crate::tail::resume::{Kind, Likeness, Original, Resume, Seen, alike, classify, lost, resume};
+use crate::tail::{Landing, Moment};
+
+impl<L: Landing> Tail<L> {
+    /// Goes on with a file whose source was read before, if it is still what it was.
+    pub(super) fn resume(
+        &mut self,
+        file: &mut Tailed,
+        stream: Stream,
+        now: Moment,
+    ) -> Result<(), Interrupt> {
+        let Some(known) = self.streams().get(stream).cloned() else {
+            return Ok(());
+        };
+        if let Some(home) = self.streams().path(stream) {
+            file.home = home.to_owned();
+        }
+        let head = head_of(&file.file)?;
+        let window = window_of(&file.file, known.position)?;
+        let seen = Seen {
+            size: file.facts.size,
+            head: &head,
+            window: &window,
+            head_before: (!file.head.is_empty()).then_some(&file.head),
+        };
+        match resume(&known, self.streams().is_forgotten(stream), &seen) {
+            _ if self.is_carried_by_a_copy(stream) => self.begin_anew(file, stream, now),
+            // Nothing was read: what is there may have been exchanged any number of times since.
+            Resume::Continue if known.position == 0 => self.read_from(file, None, 0),
+            Resume::Continue => self.read_from(file, Some(stream), known.position),
+            Resume::ContinueAnew => self.read_from(file, None, known.position),
+            Resume::Shorter => {
+                let end = file.size_before.unwrap_or(0).max(known.position);
+                self.declare(stream, known.position..end, Cause::Regressed, now)?;
+                self.tell(Notice::Regressed { path: file.path.clone() });
+                self.begin_at(file, file.facts.size, now)
+            }
+            Resume::Other => self.begin_anew(file, stream, now),
+        }
+    }
+
+    /// Reads a file from its start as a new run. What was not read of the old one is looked for in a
+    /// copy, else declared.
+    fn begin_anew(
+        &mut self,
+        file: &mut Tailed,
+        stream: Stream,
+        now: Moment,
+    ) -> Result<(), Interrupt> {
+        let size_before = file.size_before;
+        let known = self.streams().get(stream).cloned();
+        if let Some(known) = known
+            && !self.find_rest(file, stream, size_before, now)?
+            && let Some((cause, end)) = lost(&known, size_before)
+        {
+            self.declare(stream, known.position..end, cause, now)?;
+        }
+        file.size_before = None;
+        self.tell(Notice::BegunAnew { path: file.path.clone() });
+        self.read_from(file, None, 0)?;
+        self.read_on(file, now)?;
+        match file.role {
+            // No line yet: without a run that says so, the end of the old one would be found again at
+            // each start. The first line begins a run of its own, which knows how it begins.
+            Role::Reading { stream: None, .. } => self.begin_at(file, 0, now),
+            Role::Reading { .. } | Role::Unsettled | Role::Copy | Role::Twin => Ok(()),
+        }
+    }
+
+    /// Finds the copy that holds the rest of a run whose file was truncated, and reads it as that run.
+    /// True if there is one.
+    fn find_rest(
+        &mut self,
+        file: &Tailed,
+        stream: Stream,
+        size_before: Option<u64>,
+        now: Moment,
+    ) -> Result<bool, Interrupt> {
+        let carrier = self.files.values_mut().find(|other| other.stream() == Some(stream));
+        if let Some(carrier) = carrier {
+            carrier.owed = carrier.owed.max(size_before);
+            return Ok(true);
+        }
+        let copies = self.copies_of(file, stream, now);
+        let Some(chosen) = copies.iter().max_by_key(|copy| copy.facts.size).cloned() else {
+            return Ok(false);
+        };
+        let Some(mut copy) = self.files.remove(&chosen.facts.key) else {
+            return Ok(false);
+        };
+        copy.owed = size_before;
+        let outcome = self.read_as(&mut copy, stream);
+        self.files.insert(chosen.facts.key, copy);
+        // There may be younger copies, which nobody has seen.
+        self.discovery.forget_listings();
+        self.next_scan = None;
+        outcome.map(|()| true)
+    }
+
+    /// Files beside a truncated one that hold its run further than it was read, each opened.
+    fn copies_of(&mut self, file: &Tailed, stream: Stream, now: Moment) -> Vec<Sighted> {
+        let mut copies = Vec::new();
+        for sighted in family_of(file) {
+            let key = sighted.facts.key;
+            let is_read = self
+                .files
+                .get(&key)
+                .is_some_and(|other| matches!(other.role, Role::Reading { .. } | Role::Twin));
+            if key == file.facts.key || is_read {
+                continue;
+            }
+            let was_open = self.files.contains_key(&key);
+            // Above the limit of open files if need be: one for each file that is truncated.
+            if !was_open && self.open(&sighted, &file.home, Start::Beginning, now).is_err() {
+                continue;
+            }
+            let holds_rest = self
+                .files
+                .get(&key)
+                .is_some_and(|other| self.holds_rest(other, stream).unwrap_or(false));
+            if holds_rest {
+                copies.push(sighted);
+            } else if !was_open {
+                self.files.remove(&key);
+            }
+        }
+        copies
+    }
+
+    fn holds_rest(&self, copy: &Tailed, stream: Stream) -> Result<bool, Interrupt> {
+        let Some(known) = self.streams().get(stream) else {
+            return Ok(false);
+        };
+        let (head, window) = (head_of(&copy.file)?, window_of(&copy.file, known.position)?);
+        let likeness = Likeness {
+            alike: alike(known, self.heads.get(&stream).map(Vec::as_slice), &head),
+            size: copy.facts.size,
+            window: &window,
+            is_named_after: true,
+            is_in_place_of: false,
+            is_repetitive: is_repetitive(&window),
+        };
+        Ok(classify(known, Original::Truncated, &likeness) == Kind::Continuation)
+    }
+}
+
+/// The files beside a file that bear a name of its family.
+fn family_of(file: &Tailed) -> Vec<Sighted> {
+    let Some((folder, home)) = file.home.parent().zip(file.home.file_name()) else {
+        return Vec::new();
+    };
+    let beside = Discovery::beside(folder, &BTreeSet::from([stem(home).to_vec()]));
+    beside.into_iter().take(FAMILY_MAX).map(Sighted::new).collect()
+}
+
+/// Files of one family that are looked at for a copy: rotation keeps far fewer.
+const FAMILY_MAX: usize = 4096;

@@ -1,0 +1,138 @@
+//! The state of one open file.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use headwater_protocol::position::{SourceId, Stream};
+
+use super::Start;
+use crate::tail::FileStatus;
+use crate::tail::file::Cursor;
+use crate::tail::identity::Facts;
+
+/// An open file.
+#[derive(Debug)]
+pub(super) struct Tailed {
+    pub(super) file: File,
+    /// As they were at the last look.
+    pub(super) facts: Facts,
+    /// `None` until it is known.
+    pub(super) source: Option<SourceId>,
+    /// Where it is, or was when it was last seen.
+    pub(super) path: PathBuf,
+    /// Where it belongs: its successor appears there when it is rotated.
+    pub(super) home: PathBuf,
+    pub(super) place: Place,
+    pub(super) role: Role,
+    /// Where it is read from if nothing is known of it.
+    pub(super) start: Start,
+    /// Its first bytes when it was last known to be as it was read; empty before.
+    pub(super) head: Vec<u8>,
+    /// Its size when it was last known to be as it was read; `None` before.
+    pub(super) size_before: Option<u64>,
+    /// Size and time of change at which nothing was left to read; `None` if there may be more.
+    pub(super) read_up: Option<(u64, i64)>,
+    /// How much of a run this file, a copy, should hold: what was seen of the original.
+    pub(super) owed: Option<u64>,
+    /// Since when neither size nor content has changed.
+    pub(super) still_since: Instant,
+    /// It may have grown.
+    pub(super) due: bool,
+    pub(super) stalled: Option<String>,
+    pub(super) retry_at: Option<Instant>,
+}
+
+/// How a file stands in its folder.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Place {
+    /// A tail names it.
+    Named,
+    /// No tail names it: it was renamed, or is looked for as part of a rotation.
+    Beside,
+    /// It has no name any more.
+    Deleted,
+}
+
+/// What is done with a file.
+#[derive(Debug)]
+pub(super) enum Role {
+    /// Nothing yet.
+    Unsettled,
+    /// It is read.
+    Reading {
+        /// `None`: its run begins with its first line.
+        stream: Option<Stream>,
+        cursor: Cursor,
+    },
+    /// It holds nothing that a file which is read does not hold.
+    Copy,
+    /// It has the identity of another open file: a snapshot of a whole filesystem.
+    Twin,
+}
+
+impl Tailed {
+    /// Takes note of what the filesystem says.
+    pub(super) fn observe(&mut self, facts: &Facts, now: Instant) {
+        let has_moved = facts.size != self.facts.size || facts.modified != self.facts.modified;
+        if has_moved {
+            self.still_since = now;
+        }
+        self.facts = *facts;
+        if facts.links == 0 {
+            self.place = Place::Deleted;
+        }
+    }
+
+    /// The run it is read as.
+    pub(super) fn stream(&self) -> Option<Stream> {
+        match &self.role {
+            Role::Reading { stream, .. } => *stream,
+            Role::Unsettled | Role::Copy | Role::Twin => None,
+        }
+    }
+
+    pub(super) fn position(&self) -> u64 {
+        match &self.role {
+            Role::Reading { cursor, .. } => cursor.position(),
+            Role::Unsettled | Role::Copy | Role::Twin => 0,
+        }
+    }
+
+    pub(super) fn unsettle(&mut self) {
+        self.role = Role::Unsettled;
+        self.head = Vec::new();
+        self.read_up = None;
+        self.due = true;
+    }
+
+    /// How long its end has stood still.
+    pub(super) fn still(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.still_since)
+    }
+
+    /// Whether nothing is left to read in it, not even an unfinished line.
+    pub(super) fn is_read_up(&self) -> bool {
+        match &self.role {
+            Role::Reading { stream, cursor } => {
+                stream.is_some() && !self.due && cursor.position() == self.facts.size
+            }
+            Role::Copy | Role::Twin => true,
+            Role::Unsettled => false,
+        }
+    }
+
+    pub(super) fn status(&self) -> FileStatus {
+        FileStatus {
+            path: self.path.clone(),
+            stream: self.stream(),
+            position: self.position(),
+            size: self.facts.size,
+            stalled: match self.role {
+                Role::Copy => Some("it is taken for a copy of a file that is read".to_owned()),
+                Role::Twin => Some("another file of the same identity is read".to_owned()),
+                Role::Unsettled | Role::Reading { .. } => self.stalled.clone(),
+            },
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! How batches are cut.
+
+use headwater_agent::config::ByteCount;
+use headwater_agent::tail::{Landed, Landing};
+use headwater_protocol::batch::Batch;
+use headwater_protocol::chain::Row;
+use headwater_protocol::identity::Lane;
+use headwater_protocol::limits;
+
+use crate::world::{Node, World, numbered, sample};
+
+/// Lines of random letters: six bits a byte, so that they hardly compress.
+fn noise(count: usize, length: usize, seed: u64) -> Vec<String> {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut bytes = vec![0; count * length];
+    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+    let letter = |byte: &u8| char::from(LETTERS[usize::from(byte % 64)]);
+    bytes.chunks(length).map(|line| line.iter().map(letter).collect()).collect()
+}
+
+#[test]
+fn what_does_not_compress_is_cut_smaller_and_nothing_of_it_is_lost() {
+    let mut node = Node::new();
+    let mut world =
+        World::with(|config| config.bulk_seal_after = std::time::Duration::from_secs(5));
+    world.greet(&node, Lane::Bulk);
+    world.landing.known();
+    let stream = world.begin(0);
+    let mut expected = Vec::new();
+    let mut at = 0;
+    // What compresses very well raises the size that is tried; what does not must not break it.
+    for round in 0..60 {
+        let texts = if round < 40 { vec!["x".repeat(1000); 400] } else { noise(400, 1000, round) };
+        let (end, landed) = world.append(stream, at, &texts);
+        assert_eq!(landed, Landed::Taken);
+        at = end;
+        expected.extend(texts);
+    }
+    world.ship_all(&mut node, Lane::Bulk);
+    assert!(node.lines() == expected, "every line once and in order");
+    let head = world.lane(Lane::Bulk).head;
+    for row in head.archive_first().0..head.next().0 {
+        let bytes = world.read(Lane::Bulk, Row(row)).unwrap();
+        assert!(bytes.len() <= limits::BATCH_BYTES_MAX, "row {row} has {} bytes", bytes.len());
+        let packing = Batch::parse(bytes).unwrap().header().packing;
+        assert!(packing.unpacked as usize <= limits::BODY_BYTES_MAX);
+    }
+    node.check();
+}
+
+#[test]
+fn batches_are_aimed_at_just_below_the_size_that_was_asked_for() {
+    let mut world = World::with(|config| {
+        config.bulk_seal_after = std::time::Duration::from_secs(60);
+        config.grace_bytes = ByteCount::mib(32);
+    });
+    world.greet(&Node::new(), Lane::Bulk);
+    world.landing.known();
+    let stream = world.begin(0);
+    let mut at = 0;
+    for round in 0..40 {
+        (at, _) = world.append(stream, at, &noise(400, 1000, round));
+    }
+    let view =
+        world.wait(Lane::Bulk, "batches are sealed by size", |view| view.head.next() >= Row(16));
+    let mut sizes = Vec::new();
+    for row in 4..view.head.next().0 {
+        sizes.push(world.read(Lane::Bulk, Row(row)).unwrap().len());
+    }
+    let most = 511 << 10;
+    assert!(sizes.iter().all(|size| (most * 3 / 4..=most).contains(size)), "sizes: {sizes:?}");
+}
+
+#[test]
+fn short_lines_are_cut_by_their_number() {
+    let mut node = Node::new();
+    let mut world =
+        World::with(|config| config.bulk_seal_after = std::time::Duration::from_secs(60));
+    world.greet(&node, Lane::Bulk);
+    world.landing.known();
+    let stream = world.begin(0);
+    let (mut at, mut expected) = (0, Vec::new());
+    for _ in 0..10 {
+        let texts = vec![String::new(); 16_000];
+        (at, _) = world.append(stream, at, &texts);
+        expected.extend(texts);
+    }
+    world.ship_all(&mut node, Lane::Bulk);
+    assert_eq!(node.lines().len(), expected.len());
+    node.check();
+}
+
+#[test]
+fn a_large_tick_is_taken_in_parts() {
+    let mut node = Node::new();
+    let world = World::new();
+    let mut samples = Vec::new();
+    for value in 0..5000 {
+        samples.extend(sample(value));
+    }
+    world.writer.tick(7, samples).unwrap();
+    world.wait_sealed(Lane::Live, 1);
+    world.ship_all(&mut node, Lane::Live);
+    assert_eq!(crate::world::values(&node.applied), (0..5000).collect::<Vec<i64>>());
+    assert!(node.applied.iter().all(|record| record.time_us == 7));
+}
+
+#[test]
+fn seals_that_are_ready_together_share_a_commit() {
+    let mut world =
+        World::with(|config| config.bulk_seal_after = std::time::Duration::from_millis(50));
+    world.greet(&Node::new(), Lane::Bulk);
+    world.landing.known();
+    let streams: Vec<_> = (0..50).map(|_| world.begin(0)).collect();
+    for stream in &streams {
+        world.append(*stream, 0, &numbered(0..2));
+    }
+    let view = world.wait(Lane::Bulk, "all is sealed", |view| view.head.totals().records == 100);
+    assert!(view.head.next().0 <= 3, "one batch holds many files: {:?}", view.head.next());
+}

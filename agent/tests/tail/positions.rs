@@ -1,0 +1,104 @@
+//! The landing's word on positions: it may wait, move, go back, and forget.
+
+use headwater_protocol::record::Cause;
+
+use crate::world::{World, numbered, numbers};
+
+#[test]
+fn a_tail_goes_on_where_the_landing_says_after_its_positions_moved() {
+    let mut world = World::new("*.log");
+    world.append("a.log", numbered(0..10));
+    world.run();
+    // The ledger knows more than this spool did: another life of it has sent five lines more.
+    world.append("a.log", numbered(10..20));
+    let ahead = {
+        let mut other = world.memory.0.borrow().clone();
+        std::mem::swap(&mut other, &mut world.memory.0.borrow_mut());
+        world.run();
+        let ahead = world.memory.0.borrow().clone();
+        *world.memory.0.borrow_mut() = other;
+        ahead
+    };
+    world.append("a.log", numbered(20..30));
+    *world.memory.0.borrow_mut() = ahead;
+    world.memory.0.borrow_mut().resync = true;
+    world.run();
+    assert_eq!(numbers(&world.lines()), (0..30).collect::<Vec<_>>());
+    assert_eq!((world.runs(), world.gaps()), (1, vec![]));
+}
+
+#[test]
+fn a_landing_that_was_rolled_back_gets_what_it_lacks() {
+    for resynced in [true, false] {
+        let mut world = World::new("x.log");
+        world.append("x.log", numbered(0..10));
+        world.run();
+        let before = world.memory.0.borrow().clone();
+        world.append("x.log", numbered(10..20));
+        world.run();
+        world.rename("x.log", "x.log.1");
+        world.append("x.log", numbered(20..30));
+        world.run();
+        *world.memory.0.borrow_mut() = before;
+        world.memory.0.borrow_mut().resync = resynced;
+        if !resynced {
+            world.kill();
+        }
+        world.append("x.log", numbered(30..31));
+        world.run();
+        assert_eq!(numbers(&world.lines()), (0..31).collect::<Vec<_>>());
+        assert_eq!((world.runs(), world.gaps()), (2, vec![]));
+    }
+}
+
+#[test]
+fn a_file_that_was_begun_at_its_end_is_not_read_from_its_beginning_when_the_landing_forgot_it() {
+    let mut world = World::new("*.log").from_the_end();
+    world.append("a.log", "old\n");
+    let nothing = world.memory.0.borrow().clone();
+    world.run();
+    world.append("a.log", "one\n");
+    world.run();
+    *world.memory.0.borrow_mut() = nothing;
+    world.memory.0.borrow_mut().resync = true;
+    world.append("a.log", "two\n");
+    world.run();
+    world.assert_lines(&["one", "two"]);
+}
+
+#[test]
+fn runs_that_the_ledger_may_have_forgotten_go_on_as_new_ones() {
+    let mut world = World::new("*.log");
+    world.append("a.log", numbered(0..10));
+    world.run();
+    world.kill();
+    world.memory.0.borrow_mut().horizon = 1;
+    world.run();
+    assert_eq!(world.runs(), 1, "a run begins with its first line");
+    world.append("a.log", numbered(10..20));
+    world.restart();
+    assert_eq!(world.runs(), 2);
+    assert_eq!(world.memory.0.borrow().last().start, 450);
+    assert_eq!(numbers(&world.lines()), (0..20).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_truncation_while_positions_move_loses_nothing() {
+    let mut world = World::new("x.log");
+    world.append("x.log", numbered(0..10));
+    world.run();
+    world.append("x.log", numbered(10..20));
+    world.copy("x.log", "x.log.1");
+    world.truncate("x.log", 0);
+    world.append("x.log", numbered(20..25));
+    for _ in 0..4 {
+        world.memory.0.borrow_mut().resync = true;
+        world.turn();
+    }
+    world.run();
+    let mut found = numbers(&world.lines());
+    found.sort_unstable();
+    assert_eq!(found, (0..25).collect::<Vec<_>>());
+    let gaps = world.gaps();
+    assert!(gaps.iter().all(|(cause, _)| *cause == Cause::Suspected), "{gaps:?}");
+}
