@@ -1,0 +1,117 @@
+//! The API: what a running aggregator answers to the command line of its own host.
+//!
+//! HTTP on a unix socket in the data folder, which belongs to the user who runs the aggregator: who
+//! may open the socket may ask everything. Documents are JSON; what has no end, or takes long, comes
+//! as lines of JSON. Nothing here decides anything: it reads what the node shows, and passes wishes on.
+
+mod devices;
+mod lines;
+mod logs;
+pub mod rows;
+mod selection;
+mod socket;
+mod tap;
+mod tokens;
+mod verify;
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get};
+use axum::{Json, Router};
+
+use crate::node::NodeHandle;
+use rows::Problem;
+
+pub use socket::{ListenError, Served, file_of, serve};
+
+/// Every route, by path.
+fn router(node: NodeHandle) -> Router {
+    Router::new()
+        .route("/api/v1/devices", get(devices::list))
+        .route("/api/v1/devices/{device}", get(devices::show).delete(devices::revoke))
+        .route("/api/v1/ledger", get(devices::ledgers))
+        .route("/api/v1/ledger/{device}", get(devices::ledger))
+        .route("/api/v1/verify", get(verify::run))
+        .route("/api/v1/tokens", get(tokens::list).post(tokens::create))
+        .route("/api/v1/tokens/{id}", delete(tokens::revoke))
+        .route("/api/v1/logs", get(logs::run))
+        .route("/api/v1/tap", get(tap::run))
+        .fallback(unknown)
+        .with_state(node)
+}
+
+async fn unknown() -> Refusal {
+    Refusal::new(StatusCode::NOT_FOUND, "the aggregator does not know this request")
+        .next("headwater version, here and on the host of the aggregator")
+}
+
+/// Why a request was not answered.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    status: StatusCode,
+    problem: Problem,
+}
+
+impl Refusal {
+    pub(crate) fn new(status: StatusCode, error: impl Into<String>) -> Self {
+        Self { status, problem: Problem { error: error.into(), cause: None, next: None } }
+    }
+
+    pub(crate) fn failed(error: impl Into<String>, source: &dyn std::error::Error) -> Self {
+        let mut refusal = Self::new(StatusCode::INTERNAL_SERVER_ERROR, error);
+        refusal.problem.cause = Some(chain(source));
+        refusal
+    }
+
+    pub(crate) fn no_device(name: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, format!("no device \"{name}\"")).next("headwater devices")
+    }
+
+    pub(crate) fn next(mut self, next: impl Into<String>) -> Self {
+        self.problem.next = Some(next.into());
+        self
+    }
+
+    pub(crate) fn into_problem(self) -> Problem {
+        self.problem
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        (self.status, Json(self.problem)).into_response()
+    }
+}
+
+/// An error and its sources as one sentence.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let next = error.to_string();
+        // Some libraries repeat their source in their own text.
+        if !text.ends_with(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        source = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_that_is_already_told_is_not_told_twice() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("open log: {source}")]
+        struct Outer {
+            source: std::io::Error,
+        }
+        let outer = Outer { source: std::io::Error::other("disk is gone") };
+        assert_eq!(chain(&outer), "open log: disk is gone");
+    }
+}

@@ -1,0 +1,83 @@
+//! Examples: they stand first in every `--help`.
+
+/// `headwater --help`
+pub(crate) const HEADWATER: &str = "\
+Examples:
+  headwater up                      try it: aggregator and agent on this host
+  headwater devices                 who sends, since when, how much
+  headwater logs --follow           every line, as it is applied
+  headwater ledger verify --all     prove that nothing is missing or repeated";
+
+/// `headwater`, alone: what comes next.
+pub(crate) const NEXT: &str = "\
+Usually next:
+  headwater up                      try it: aggregator and agent on this host
+  headwater devices                 who sends, since when, how much
+  headwater ledger verify --all     prove that nothing is missing or repeated
+";
+
+/// `headwater up --help`
+pub(crate) const UP: &str = "\
+Examples:
+  headwater up                          everything in ./headwater-data, on loopback
+  headwater up --dir /srv/hw            in another folder
+  headwater up --listen 192.0.2.10      so that other hosts can enrol
+
+Ctrl-C stops all of it; a second `up` goes on where it stopped.";
+
+/// `headwater init --help`
+pub(crate) const INIT: &str = "\
+Examples:
+  headwater init                        in the data folder of the configuration
+  headwater init --dir ./headwater-data in this folder";
+
+/// `headwater serve --help`
+pub(crate) const SERVE: &str = "\
+Examples:
+  headwater serve
+  headwater serve -c /etc/headwater/headwater.toml";
+
+/// `headwater tokens --help`
+pub(crate) const TOKENS: &str = "\
+Examples:
+  headwater tokens create               for one device, within 24 h
+  headwater tokens create --uses 50     for 50 devices
+  headwater tokens ls
+  headwater tokens revoke 3f2a90c1";
+
+/// `headwater devices --help`
+pub(crate) const DEVICES: &str = "\
+Examples:
+  headwater devices
+  headwater devices --columns name,state,records,gaps
+  headwater devices --json";
+
+/// `headwater device --help`
+pub(crate) const DEVICE: &str = "\
+Examples:
+  headwater device edge-osl-1-0412
+  headwater device edge-osl-1-0412 --json";
+
+/// `headwater tap --help`
+pub(crate) const TAP: &str = "\
+Examples:
+  headwater tap                                         samples, lines and gaps
+  headwater tap metrics --where metric:cpu.busy_ratio
+  headwater tap logs --where site:osl-1 --rate 200
+  headwater tap --raw                                   batches and verdicts, to see delivery";
+
+/// `headwater logs --help`
+pub(crate) const LOGS: &str = "\
+Examples:
+  headwater logs edge-osl-1-0412 --last 20
+  headwater logs edge-osl-1-0412 --source /var/log/syslog > syslog
+  headwater logs --follow
+  headwater logs edge-osl-1-0412 --ndjson";
+
+/// `headwater ledger --help`
+pub(crate) const LEDGER: &str = "\
+Examples:
+  headwater ledger                          one line per device
+  headwater ledger show edge-osl-1-0412     lanes, streams, gaps
+  headwater ledger verify --all             the audit; exit code 9 if it does not add up
+  headwater ledger verify edge-osl-1-0412 --gaps";

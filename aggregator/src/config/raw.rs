@@ -1,0 +1,67 @@
+//! What was written: one file, or one variable of the environment. Unknown keys are refused here.
+
+use serde::Deserialize;
+use toml::Spanned;
+
+/// A key that one layer may set; `None` leaves it to the layers below.
+pub(super) type Key<T> = Option<Spanned<T>>;
+
+/// The whole of a layer.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawConfig {
+    pub(super) node: RawNode,
+    pub(super) intake: RawIntake,
+    pub(super) log: RawLog,
+    pub(super) metrics: RawMetrics,
+    /// It has no key yet; a configuration may have the section.
+    #[serde(rename = "limits")]
+    pub(super) _limits: RawLimits,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawNode {
+    pub(super) name: Key<String>,
+    pub(super) data_dir: Key<String>,
+    pub(super) log_level: Key<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawIntake {
+    pub(super) listen: Key<String>,
+    pub(super) advertise: Key<String>,
+    pub(super) max_connections: Key<u64>,
+    pub(super) receive_buffer: Key<String>,
+    pub(super) min_free: Key<String>,
+    pub(super) enrol: RawEnrol,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawEnrol {
+    pub(super) listen: Key<String>,
+    pub(super) token_life: Key<String>,
+    pub(super) token_uses: Key<u64>,
+    pub(super) certificate_life: Key<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawLog {
+    pub(super) mode: Key<String>,
+    pub(super) shards: Key<u64>,
+    pub(super) snapshot_every: Key<String>,
+    pub(super) group_commit: Key<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawMetrics {
+    pub(super) listen: Key<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawLimits {}

@@ -1,0 +1,199 @@
+//! One lane of a session: hellos and batches in, states, acks and refusals out.
+//!
+//! After a refusal the lane is deaf until the agent has said hello again and was answered: what was on its
+//! way behind the refused batch is of no use, and one refusal is enough.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use headwater_protocol::batch::Batch;
+use headwater_protocol::identity::Lane;
+use headwater_protocol::wire::{Ack, BusyCause, Frame, LaneHello};
+use quinn::{RecvStream, SendStream};
+use tokio::sync::mpsc;
+
+use super::credit::LaneCredit;
+use super::fault::{End, PeerFault};
+use super::frames;
+use super::session::SessionContext;
+use crate::fold::{Answer, Answered, Credit, Hello, Reply};
+use crate::limits::{BUSY_WAIT, LANE_SLOTS};
+
+/// Runs a lane until its stream ends.
+pub(super) async fn run(
+    session: Arc<SessionContext>,
+    send: SendStream,
+    mut recv: RecvStream,
+) -> Result<(), End> {
+    let hello = match frames::read(&mut recv).await? {
+        Some((Frame::LaneHello(hello), _)) => hello,
+        Some((other, _)) => {
+            let (found, expected) = (frames::name(&other), "a lane's hello");
+            return Err(PeerFault::Unexpected { found, expected }.into());
+        }
+        None => return Ok(()),
+    };
+    let lane = hello.lane;
+    session.claim(lane)?;
+    let (answers, answered) = mpsc::channel(LANE_SLOTS);
+    let deaf = AtomicBool::new(true);
+    let credit = session.credit.lane();
+    let reading = Reading { session: &session, lane, deaf: &deaf, credit, answers };
+    let writing = Writing { session: &session, deaf: &deaf, send };
+    let ended = tokio::try_join!(reading.run(hello, recv), writing.run(answered));
+    session.release(lane);
+    ended.map(|((), ())| ())
+}
+
+struct Reading<'a> {
+    session: &'a SessionContext,
+    lane: Lane,
+    deaf: &'a AtomicBool,
+    credit: LaneCredit,
+    answers: mpsc::Sender<Answered>,
+}
+
+impl Reading<'_> {
+    async fn run(self, hello: LaneHello, mut recv: RecvStream) -> Result<(), End> {
+        self.hello(hello).await?;
+        while let Some((frame, bytes)) = frames::read(&mut recv).await? {
+            match frame {
+                Frame::LaneHello(hello) => self.hello(hello).await?,
+                Frame::Batch { sent, batch } => {
+                    let arrived = Instant::now();
+                    self.check(&batch, bytes)?;
+                    if let Some(credit) = self.admit(arrived, bytes).await {
+                        let reply = self.reply(arrived, credit);
+                        self.session.node.options.fold.append(batch, sent, reply).await;
+                    }
+                }
+                other => {
+                    let (found, expected) = (frames::name(&other), "a batch");
+                    return Err(PeerFault::Unexpected { found, expected }.into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn reply(&self, arrived: Instant, credit: Credit) -> Reply {
+        Reply::new(self.answers.clone(), arrived, credit)
+    }
+
+    async fn hello(&self, hello: LaneHello) -> Result<(), End> {
+        let (expected, found) = (self.lane, hello.lane);
+        if expected != found {
+            return Err(PeerFault::OtherLane { expected, found }.into());
+        }
+        let arrived = Instant::now();
+        let reply = self.reply(arrived, self.credit.slot().await);
+        let (device, receipt) = (self.session.device, hello.receipt);
+        let hello = Hello { device, lane: self.lane, receipt, reply };
+        self.session.node.options.fold.hello(hello).await;
+        Ok(())
+    }
+
+    /// Whose batch it is, by the certificate.
+    fn check(&self, batch: &Batch, bytes: usize) -> Result<(), PeerFault> {
+        let metrics = &self.session.node.options.metrics;
+        metrics.batches.inc();
+        metrics.bytes.inc_by(bytes as u64);
+        let header = batch.header();
+        let (certified, claimed) = (self.session.device, header.device);
+        if certified != claimed {
+            return Err(PeerFault::Identity { certified, claimed });
+        }
+        let (expected, found) = (self.lane, header.lane);
+        if expected != found {
+            return Err(PeerFault::OtherLane { expected, found });
+        }
+        Ok(())
+    }
+
+    /// Room for a batch, once there is some; `None` if the batch is not taken.
+    async fn admit(&self, arrived: Instant, bytes: usize) -> Option<Credit> {
+        let options = &self.session.node.options;
+        if self.deaf.load(Ordering::Relaxed) {
+            options.metrics.refuse("deaf");
+            return None;
+        }
+        let credit = self.credit.batch(bytes).await;
+        // It may have gone deaf while this batch waited.
+        if self.deaf.load(Ordering::Relaxed) {
+            options.metrics.refuse("deaf");
+            return None;
+        }
+        if options.space.is_short() {
+            options.metrics.refuse("disk");
+            self.deaf.store(true, Ordering::Relaxed);
+            let wait_ms = u32::try_from(BUSY_WAIT.as_millis()).expect("a few seconds");
+            self.reply(arrived, credit).send(Answer::Busy(BusyCause::Disk, wait_ms));
+            return None;
+        }
+        Some(credit)
+    }
+}
+
+struct Writing<'a> {
+    session: &'a SessionContext,
+    deaf: &'a AtomicBool,
+    send: SendStream,
+}
+
+impl Writing<'_> {
+    /// Writes answers until all questions are answered and no more come.
+    async fn run(mut self, mut answered: mpsc::Receiver<Answered>) -> Result<(), End> {
+        while let Some(first) = answered.recv().await {
+            let mut batch = vec![first];
+            while let Ok(more) = answered.try_recv() {
+                batch.push(more);
+            }
+            let frames = self.encode(&batch);
+            frames::write(&mut self.send, &frames).await?;
+            let metrics = &self.session.node.options.metrics;
+            for answered in batch {
+                if matches!(answered.answer, Answer::Ack(_)) {
+                    metrics.ack_seconds.observe(answered.arrived.elapsed().as_secs_f64());
+                    metrics.ack_latency.observe(answered.arrived.elapsed());
+                }
+            }
+        }
+        // The stream is ending anyway.
+        drop(self.send.finish());
+        Ok(())
+    }
+
+    /// Acks are cumulative: of several in a row the last one says it all.
+    fn encode(&self, batch: &[Answered]) -> Vec<u8> {
+        let mut frames = Vec::new();
+        let mut ack: Option<Ack> = None;
+        for answered in batch {
+            let frame = match &answered.answer {
+                Answer::Ack(newer) => {
+                    ack = Some(*newer);
+                    continue;
+                }
+                Answer::Refused(_) if self.deaf.load(Ordering::Relaxed) => continue,
+                Answer::Refused(refusal) => {
+                    self.session.node.options.metrics.refuse("refused");
+                    self.deaf.store(true, Ordering::Relaxed);
+                    Frame::Refused(*refusal)
+                }
+                Answer::State(state) => {
+                    self.deaf.store(false, Ordering::Relaxed);
+                    Frame::LaneState((**state).clone())
+                }
+                Answer::Busy(cause, wait_ms) => Frame::Busy(*cause, *wait_ms),
+            };
+            if let Some(ack) = ack.take() {
+                frames.extend_from_slice(&Frame::Ack(ack).encode());
+            }
+            frames.extend_from_slice(&frame.encode());
+        }
+        if let Some(ack) = ack {
+            frames.extend_from_slice(&Frame::Ack(ack).encode());
+        }
+        frames
+    }
+}

@@ -1,0 +1,119 @@
+//! Every bound of the aggregator on memory, disk and peers, with the sums that justify them.
+//!
+//! **Memory.** Batches between arrival and ack: `IN_FLIGHT_BYTES_MAX`, each held twice (as a batch and
+//! as the entry that is being appended) = 128 MiB. Each fold worker opens one body at a time: 16 MiB
+//! decoded and 4 MiB unpacked. Live subscribers hold `LIVE_BYTES_MAX` at most. Page cache of the log:
+//! `LOG_CACHE_BYTES` per file = 64 MiB. An idle session takes 75 KiB (measured), a busy one up to the
+//! receive window of its connection.
+
+use std::fmt;
+use std::time::Duration;
+
+use headwater_protocol::limits::{BATCH_BYTES_MAX, IN_FLIGHT_MAX};
+
+/// A size in bytes.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct ByteCount(pub u64);
+
+impl fmt::Display for ByteCount {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [(1_u64 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+        match units.into_iter().find(|(unit, _)| self.0 >= *unit) {
+            Some((unit, name)) if self.0.is_multiple_of(unit) => {
+                write!(out, "{} {name}", self.0 / unit)
+            }
+            Some((unit, name)) => {
+                write!(out, "{}.{} {name}", self.0 / unit, self.0 % unit * 10 / unit)
+            }
+            None => write!(out, "{} B", self.0),
+        }
+    }
+}
+
+/// Bytes of an entry of the log: a batch, and room for what stands before it. The same as a record of
+/// a Kafka log may have, so that one log can become the other.
+pub const ENTRY_BYTES_MAX: usize = BATCH_BYTES_MAX + (64 << 10);
+/// Files of the embedded log, each with a writer thread of its own. Two fsyncs can overlap on most
+/// disks; four files leave room for disks that take more, and 16 shards share each commit.
+pub const LOG_FILES: u16 = 4;
+/// Page cache of each file of the log. The fold reads from memory what it appended, so the cache holds
+/// the upper pages of the trees only.
+pub const LOG_CACHE_BYTES: usize = 16 << 20;
+/// Bytes of one group commit. A longer transaction would make its first entry wait for the last.
+pub const GROUP_BYTES_MAX: usize = 8 << 20;
+/// Free bytes of the disk below which nothing is taken, whatever the share says: twice what is in
+/// flight, so that what was taken can always be written.
+pub const FREE_BYTES_MIN: u64 = 2 * IN_FLIGHT_BYTES_MAX;
+/// Snapshots that are kept of each shard: one may fail its tip check.
+pub const SNAPSHOTS_KEPT: usize = 2;
+/// Batches after which a snapshot is due, whatever the clock says.
+pub const SNAPSHOT_BATCHES: u64 = 10_000;
+/// Bytes read from the log at once, at recovery and for replays.
+pub const READ_BYTES: ByteCount = ByteCount(4 << 20);
+/// Dead letters that are kept of each shard, the newest ones; each is a batch of at most 2 MiB.
+pub const DEAD_LETTERS_MAX: u64 = 64;
+
+/// Bytes of batches between arrival and ack, all sessions together.
+pub const IN_FLIGHT_BYTES_MAX: u64 = 64 << 20;
+/// Bytes of batches between arrival and ack, of one session: both lanes at their aim of 511 KiB.
+pub const SESSION_BYTES_MAX: u64 = 8 << 20;
+/// What the smallest batch is charged: its entry, its answer and its place in two queues.
+pub const BATCH_CHARGE_MIN: u64 = 16 << 10;
+/// Batches between arrival and ack, all sessions together.
+pub const IN_FLIGHT_BATCHES_MAX: usize = (IN_FLIGHT_BYTES_MAX / BATCH_CHARGE_MIN) as usize;
+/// Batches and hellos of one lane that are not answered yet.
+pub const LANE_SLOTS: usize = IN_FLIGHT_MAX + 1;
+/// Inputs that wait for one fold worker: all batches in flight twice (as they come and once they are
+/// durable), so that a log writer never waits for a fold worker that waits for it; the rest is for
+/// hellos and questions, whose senders wait.
+pub const FOLD_INPUTS_MAX: usize = 2 * IN_FLIGHT_BATCHES_MAX + 1024;
+/// Requests that wait for one log writer: all batches in flight, and a snapshot, a dead letter and a
+/// control entry of every shard.
+pub const LOG_REQUESTS_MAX: usize = IN_FLIGHT_BATCHES_MAX + 4096;
+/// Applied batches that wait for the slowest live subscriber.
+pub const LIVE_BATCHES_MAX: usize = 1024;
+/// Bytes of decoded batches that live subscribers may hold. Beyond it they are not shown to anyone.
+pub const LIVE_BYTES_MAX: u64 = 64 << 20;
+
+/// Bytes that the latest samples of one device take, and as much for the names of its sources: 4,096
+/// series of 256 bytes, where a host with 20 mounts has about 100.
+pub const KNOWN_BYTES_MAX: usize = 1 << 20;
+/// Times that receipts may raise the generation of one shard between two starts. A log loses its tail
+/// while no node has it open; more claims than this are lies.
+pub const REGRESSIONS_PER_START_MAX: u32 = 8;
+/// How far ahead of ours the generation of a receipt may be. A log is restored a few times in its life.
+pub const GENERATIONS_AHEAD_MAX: u64 = 1024;
+
+/// Connections whose handshake is under way. Source: FAILURES page, section 7, like all of this block.
+pub const HANDSHAKES_MAX: usize = 256;
+/// Handshakes under way above which a stranger has to prove its address first.
+pub const HANDSHAKES_BEFORE_RETRY: usize = 64;
+/// Longest handshake, and longest wait for the first frame after it.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Silence after which a session is over.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
+/// Interval between keep-alives: two fit into the 30 s after which many middleboxes forget a flow.
+pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(14);
+/// Streams that an agent may open: one for the session, one per lane, one to spare.
+pub const BIDI_STREAMS_MAX: u32 = 4;
+/// Bytes that may wait in one stream.
+pub const STREAM_WINDOW_BYTES: u32 = 512 << 10;
+/// Bytes that may wait in one connection.
+pub const CONNECTION_WINDOW_BYTES: u32 = 2 << 20;
+/// Bytes of answers that may wait for an agent that does not read: eight lane states.
+pub const SEND_WINDOW_BYTES: u64 = 2 << 20;
+/// Smallest receive buffer of the socket that is not worth a warning.
+pub const RECEIVE_BUFFER_BYTES_MIN: u64 = 1 << 20;
+/// How long an agent waits before it asks again whether the disk has room.
+pub const BUSY_WAIT: Duration = Duration::from_secs(5);
+
+/// Enrolments under way. Each takes 64 KiB at most, for 5 s at most.
+pub const ENROLMENTS_MAX: usize = 64;
+/// Longest enrolment, handshake included.
+pub const ENROL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Tries to enrol from one address per minute. A group of hosts behind one address joins in minutes.
+pub const ENROL_TRIES_PER_ADDRESS: u32 = 30;
+/// Tries to enrol from all addresses per minute: a signature and an fsync each.
+pub const ENROL_TRIES: u32 = 600;
+/// Addresses whose tries are counted. When there are more, the minute is over for all of them.
+pub const ENROL_ADDRESSES_MAX: usize = 4096;

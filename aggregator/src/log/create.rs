@@ -1,0 +1,74 @@
+//! Making the files of a log: each appears whole or not at all.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use headwater_protocol::identity::{LogId, ShardCount};
+use redb::Database;
+
+use super::meta::Meta;
+use super::tables::{BOUNDS, CHUNKS, DEAD, ENTRIES, META, SNAPSHOTS};
+use crate::limits::{LOG_CACHE_BYTES, LOG_FILES};
+
+/// The path of a file of the log.
+pub(super) fn path(folder: &Path, file: u16) -> PathBuf {
+    folder.join(format!("log-{file}.redb"))
+}
+
+/// Makes the files that are not there yet. The folder exists.
+pub(super) fn create(folder: &Path, log: LogId, shards: ShardCount) -> Result<(), CreateError> {
+    for file in 0..LOG_FILES {
+        let target = path(folder, file);
+        if target.exists() {
+            continue;
+        }
+        let partial = target.with_extension("redb.partial");
+        let failed = |source| CreateError::File { path: partial.clone(), source };
+        match std::fs::remove_file(&partial) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            Ok(()) | Err(_) => {}
+        }
+        write(&partial, Meta { log, shards, file })
+            .map_err(|source| CreateError::Database { path: partial.clone(), source })?;
+        std::fs::rename(&partial, &target).map_err(failed)?;
+    }
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|source| CreateError::File { path: folder.to_owned(), source })
+}
+
+fn write(path: &Path, meta: Meta) -> Result<(), redb::Error> {
+    let database = Database::builder().set_cache_size(LOG_CACHE_BYTES).create(path)?;
+    let mut transaction = database.begin_write()?;
+    transaction.set_quick_repair(true);
+    meta.write(&mut transaction.open_table(META)?)?;
+    transaction.open_table(ENTRIES)?;
+    transaction.open_table(BOUNDS)?;
+    transaction.open_table(SNAPSHOTS)?;
+    transaction.open_table(CHUNKS)?;
+    transaction.open_table(DEAD)?;
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Why a log could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// A file or its folder.
+    #[error("create the log: {path:?}")]
+    File {
+        /// Which one.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A database.
+    #[error("create the log: {path:?}")]
+    Database {
+        /// Which one.
+        path: PathBuf,
+        /// What redb said.
+        source: redb::Error,
+    },
+}

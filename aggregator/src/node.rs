@@ -1,0 +1,106 @@
+//! The node: all stages of an aggregator, and the handle that the command line and the API use.
+
+mod certificates;
+mod handle;
+mod init;
+mod shown;
+mod topology;
+mod verify;
+mod view;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use headwater_certs::authority;
+
+use crate::config::Config;
+use crate::registry::RegistryError;
+use crate::{enrol, fold, health, intake, log, registry};
+
+pub use certificates::IdentityError;
+pub use handle::{NodeHandle, TokenRequest};
+pub use init::{InitError, InitOptions};
+pub use verify::{
+    GAP_RANGES_MAX, GapRange, GapSum, LaneReport, VerifyError, VerifyProgress, VerifyReport,
+};
+pub use view::{
+    CreatedToken, DeviceView, LaneView, Latest, LedgerView, LiveView, SessionView, StreamView,
+    TokenView,
+};
+
+/// A node.
+#[derive(Debug)]
+pub struct Node;
+
+impl Node {
+    /// Whether a folder holds a node.
+    #[must_use]
+    pub fn exists(data_dir: &Path) -> bool {
+        init::exists(data_dir)
+    }
+
+    /// Makes authority, registry and log in a folder. One that was interrupted is completed.
+    ///
+    /// # Errors
+    /// `InitError::Exists` if the folder holds a node (exit code 7).
+    pub fn init(data_dir: &Path, options: &InitOptions) -> Result<(), InitError> {
+        init::init(data_dir, options)
+    }
+
+    /// Starts every stage. To be called inside a tokio runtime, of one thread or more.
+    ///
+    /// # Errors
+    /// Each names what is in the way and what to do.
+    pub async fn start(config: Config) -> Result<NodeHandle, StartError> {
+        topology::start(config).await.map(NodeHandle::new)
+    }
+}
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The folder holds no node.
+    #[error("start the node: there is none in {folder:?}; make one: headwater init")]
+    NoNode {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// The disk can't be looked at.
+    #[error("start the node: ask how much room {folder:?} has")]
+    Space {
+        /// The folder.
+        folder: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The registry can't be opened.
+    #[error("start the node")]
+    Registry(#[source] registry::OpenError),
+    /// The registry can't be read.
+    #[error("start the node")]
+    Node(#[source] RegistryError),
+    /// The authority can't be loaded.
+    #[error("start the node")]
+    Authority(#[source] authority::LoadError),
+    /// The node has no certificate.
+    #[error("start the node")]
+    Identity(#[source] IdentityError),
+    /// The log can't be opened.
+    #[error("start the node")]
+    Log(#[source] log::OpenError),
+    /// A shard can't be served.
+    #[error("start the node")]
+    Fold(#[source] fold::StartError),
+    /// The intake can't listen.
+    #[error("start the node")]
+    Intake(#[source] intake::ListenError),
+    /// Enrolment can't listen.
+    #[error("start the node")]
+    Enrol(#[source] enrol::ListenError),
+    /// Metrics can't be served.
+    #[error("start the node")]
+    Health(#[source] health::ListenError),
+    /// The runtime is ending.
+    #[error("start the node: the program is stopping")]
+    Stopping,
+}

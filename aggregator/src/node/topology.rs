@@ -1,0 +1,241 @@
+//! The line of an aggregator, in order of flow: intake, log, fold. Built from the end, since each stage
+//! needs the next one.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use headwater_certs::authority::Authority;
+use headwater_certs::token::Address;
+use tokio::sync::watch;
+
+use super::StartError;
+use super::certificates::Certificates;
+use super::init::Layout;
+use crate::config::Config;
+use crate::enrol::{EnrolHandle, EnrolOptions};
+use crate::fold::{FoldHandle, FoldOptions, Live};
+use crate::health::{HealthHandle, Started};
+use crate::intake::{IntakeHandle, IntakeOptions};
+use crate::log::{EmbeddedLog, LogOptions, Space};
+use crate::metrics::Metrics;
+use crate::registry::{NodeRecord, Registry};
+
+/// Everything that runs.
+#[derive(Debug)]
+pub(super) struct Stages {
+    pub(super) config: Config,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) health: HealthHandle,
+    pub(super) registry: Registry,
+    pub(super) authority: Arc<Authority>,
+    pub(super) log: Arc<EmbeddedLog>,
+    pub(super) live: Live,
+    pub(super) fold: FoldHandle,
+    pub(super) intake: IntakeHandle,
+    pub(super) enrol: EnrolHandle,
+    stop: watch::Sender<bool>,
+}
+
+/// Starts every stage; what was started is stopped if a later one can't be.
+pub(super) async fn start(config: Config) -> Result<Stages, StartError> {
+    let metrics = Arc::new(Metrics::default());
+    let started = Arc::new(Started {
+        metrics: Arc::clone(&metrics),
+        space: OnceLock::new(),
+        fold: OnceLock::new(),
+        intake: OnceLock::new(),
+    });
+    let health = HealthHandle::start(config.metrics.listen, Arc::clone(&started));
+    let health = health.await.map_err(StartError::Health)?;
+    let result = start_behind(config, metrics, health.clone(), &started).await;
+    if result.is_err() {
+        health.stop();
+    }
+    result
+}
+
+async fn start_behind(
+    config: Config,
+    metrics: Arc<Metrics>,
+    health: HealthHandle,
+    started: &Started,
+) -> Result<Stages, StartError> {
+    let Ground { space, registry, node, authority, log } = open(&config, &metrics).await?;
+    let certificates = Certificates::new(&config, Arc::clone(&authority));
+    let tls = certificates.issue().map_err(StartError::Identity)?;
+    let live = Live::default();
+    let fold_options = FoldOptions {
+        log: Arc::clone(&log) as _,
+        node: node.id,
+        live: live.clone(),
+        space: Arc::clone(&space),
+        metrics: metrics.fold.clone(),
+        intake: metrics.intake.clone(),
+    };
+    let fold = blocking(move || FoldHandle::start(&fold_options, workers())).await?;
+    let fold = fold.map_err(StartError::Fold)?;
+    let intake = IntakeHandle::start(IntakeOptions {
+        listen: config.intake.listen,
+        max_connections: config.intake.max_connections,
+        receive_buffer: config.intake.receive_buffer,
+        node_name: config.node.name.clone(),
+        tls: tls.devices,
+        fold: fold.clone(),
+        registry: registry.clone(),
+        space: Arc::clone(&space),
+        metrics: metrics.intake.clone(),
+    });
+    let intake = match intake {
+        Ok(intake) => intake,
+        Err(error) => {
+            fold.stop().await;
+            return Err(StartError::Intake(error));
+        }
+    };
+    let enrol = EnrolHandle::start(EnrolOptions {
+        listen: config.enrol.listen,
+        tls: tls.enrolment,
+        authority: Arc::clone(&authority),
+        certificate_life: config.enrol.certificate_life,
+        serving: vec![serving(&config, intake.address().port())],
+        registry: registry.clone(),
+        metrics: metrics.enrol.clone(),
+    });
+    let enrol = match enrol {
+        Ok(enrol) => enrol,
+        Err(error) => {
+            intake.stop().await;
+            fold.stop().await;
+            return Err(StartError::Enrol(error));
+        }
+    };
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(certificates.renew(intake.clone(), enrol.clone(), stopped.clone()));
+    tokio::spawn(save(fold.clone(), config.log.snapshot_every, stopped.clone()));
+    tokio::spawn(look(Arc::clone(&space), stopped));
+    started.all(space, &fold, &intake);
+    #[rustfmt::skip]
+    let stages =
+        Stages { config, metrics, health, registry, authority, log, live, fold, intake, enrol, stop };
+    Ok(stages)
+}
+
+/// What is on the disk, opened.
+struct Ground {
+    space: Arc<Space>,
+    registry: Registry,
+    node: NodeRecord,
+    authority: Arc<Authority>,
+    log: Arc<EmbeddedLog>,
+}
+
+async fn open(config: &Config, metrics: &Metrics) -> Result<Ground, StartError> {
+    let folder = &config.node.data_dir;
+    let layout = Layout(folder);
+    let space = Space::of(folder, config.intake.min_free)
+        .map_err(|source| StartError::Space { folder: folder.clone(), source })?;
+    let space = Arc::new(space);
+    let registry = Registry::open(&layout.registry()).map_err(StartError::Registry)?;
+    let node = registry.node().map_err(StartError::Node)?.filter(|node| node.complete);
+    let node = node.ok_or_else(|| StartError::NoNode { folder: folder.clone() })?;
+    let authority = Authority::load(&layout.authority()).map_err(StartError::Authority)?;
+    let options = LogOptions {
+        id: node.log,
+        shards: config.log.shards,
+        group_commit: config.log.group_commit,
+        space: Arc::clone(&space),
+        metrics: metrics.log.clone(),
+    };
+    let log_folder = layout.log();
+    let log = blocking(move || EmbeddedLog::open(&log_folder, &options)).await?;
+    let log = Arc::new(log.map_err(StartError::Log)?);
+    Ok(Ground { space, registry, node, authority: Arc::new(authority), log })
+}
+
+impl Stages {
+    /// Stops the line from its beginning: nothing is taken, what was taken is folded, what is folded is in
+    /// a snapshot.
+    pub(super) async fn stop(&self) {
+        self.stop.send_replace(true);
+        self.enrol.stop();
+        self.intake.stop().await;
+        self.fold.stop().await;
+        let log = Arc::clone(&self.log);
+        // It ends with the runtime if that ends first.
+        drop(tokio::task::spawn_blocking(move || log.close()).await);
+        self.health.stop();
+    }
+}
+
+/// Runs what waits for the disk off the runtime's threads.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, StartError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| StartError::Stopping)
+}
+
+/// As many fold workers as there are processors, up to four: beyond that the disk is the limit.
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).clamp(1, 4)
+}
+
+/// Where agents are told to go.
+pub(super) fn serving(config: &Config, port: u16) -> Address {
+    match &config.intake.advertise {
+        Some(address) => address.clone(),
+        None => own_address(config, config.intake.listen.ip(), port),
+    }
+}
+
+/// Where devices are told to enrol: the host that agents are told, and the port of enrolment.
+pub(super) fn enrolling(config: &Config, port: u16) -> Address {
+    match &config.intake.advertise {
+        Some(address) => join(address.host(), port),
+        None => own_address(config, config.enrol.listen.ip(), port),
+    }
+}
+
+fn own_address(config: &Config, listen: std::net::IpAddr, port: u16) -> Address {
+    if listen.is_unspecified() {
+        return join(&config.node.name, port);
+    }
+    join(&listen.to_string(), port)
+}
+
+fn join(host: &str, port: u16) -> Address {
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+    format!("{host}:{port}").parse().expect("a host that was checked and a port that is in use")
+}
+
+async fn save(fold: FoldHandle, every: Duration, mut stopped: watch::Receiver<bool>) {
+    let mut due = tokio::time::interval(every);
+    due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = due.tick() => fold.save().await,
+            _ = stopped.changed() => return,
+        }
+    }
+}
+
+/// Looks at the disk also while nothing is written: room comes back when somebody else makes it.
+async fn look(space: Arc<Space>, mut stopped: watch::Receiver<bool>) {
+    let mut due = tokio::time::interval(Duration::from_secs(1));
+    let mut was_short = false;
+    loop {
+        tokio::select! {
+            _ = due.tick() => {}
+            _ = stopped.changed() => return,
+        }
+        if let Err(error) = space.look() {
+            tracing::warn!(%error, "ask how much room the disk has");
+        }
+        let (short, free, needed) = (space.is_short(), space.free(), space.needed());
+        if short && !was_short {
+            tracing::error!(%free, %needed, "the disk is short: nothing is taken, agents keep their spools");
+        } else if was_short && !short {
+            tracing::info!(%free, "the disk has room again");
+        }
+        was_short = short;
+    }
+}

@@ -1,0 +1,32 @@
+//! The tables of the registry, and how rows become bytes.
+
+use redb::TableDefinition;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// The version of the tables that this build writes.
+pub(super) const FORMAT: u32 = 1;
+
+/// `format`, and `node`: the record of this node.
+pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+/// Devices by id.
+pub(super) const DEVICES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("devices");
+/// Ids of devices by name.
+pub(super) const NAMES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("names");
+/// Tokens by id.
+pub(super) const TOKENS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("tokens");
+/// Ids of devices by the serial of each certificate that was issued.
+pub(super) const SERIALS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("serials");
+/// Audit entries in order.
+pub(super) const AUDIT: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("audit");
+
+/// A row's bytes.
+pub(super) fn row(value: &impl Serialize) -> Vec<u8> {
+    rmp_serde::to_vec_named(value).expect("a row of numbers, bytes and text has an encoding")
+}
+
+/// Reads a row.
+pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, redb::Error> {
+    let damaged = |error| redb::Error::Corrupted(format!("a row of the registry: {error}"));
+    rmp_serde::from_slice(bytes).map_err(damaged)
+}

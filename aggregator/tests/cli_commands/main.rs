@@ -1,0 +1,11 @@
+//! The `headwater` command as a user or a script sees it: words, exit codes, formats.
+
+#![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+mod configuration;
+mod device;
+mod process;
+mod reading;
+mod serving;
+mod up;
+mod usage;
