@@ -1,0 +1,26 @@
+//! What is measured, a file per claim. Each returns figures; none judges by the wall clock.
+
+pub(crate) mod ack;
+pub(crate) mod disk;
+pub(crate) mod idle;
+pub(crate) mod throughput;
+
+/// How long and how often.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Effort {
+    /// Size of the log that is shipped.
+    pub(crate) log_mib: u64,
+    /// Runs of the whole load, each with a fresh aggregator and a fresh agent.
+    pub(crate) runs: usize,
+    /// How long the idle agent is watched.
+    pub(crate) idle_seconds: u32,
+    /// Pairs of blocks, load and disk, of which each run of the ack's latency is made.
+    pub(crate) ack_blocks: usize,
+}
+
+impl Effort {
+    /// What the published figures are made with.
+    pub(crate) const FULL: Self = Self { log_mib: 256, runs: 3, idle_seconds: 60, ack_blocks: 5 };
+    /// For a look in between.
+    pub(crate) const QUICK: Self = Self { log_mib: 64, runs: 1, idle_seconds: 20, ack_blocks: 4 };
+}

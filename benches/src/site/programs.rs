@@ -1,0 +1,93 @@
+//! The two programs, as a release builds them.
+
+use std::fs::create_dir_all;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// Where the programs are, and where they work.
+#[derive(Clone, Debug)]
+pub(crate) struct Programs {
+    beside: PathBuf,
+    work: PathBuf,
+}
+
+impl Programs {
+    /// Finds them beside this program.
+    pub(crate) fn find() -> Result<Self> {
+        let own = std::env::current_exe().context("find this program")?;
+        let beside = own.parent().context("a program lies in a folder")?.to_owned();
+        for name in ["headwater", "headwater-agent"] {
+            let path = beside.join(name);
+            ensure!(
+                path.is_file(),
+                "{name} is not there: cargo build --release -p headwater-agent -p headwater-aggregator"
+            );
+        }
+        let work = std::env::var_os(WORK).map_or_else(std::env::temp_dir, PathBuf::from);
+        create_dir_all(&work).with_context(|| format!("make the folder {work:?} of {WORK}"))?;
+        Ok(Self { beside, work })
+    }
+
+    /// The folder whose disk is measured.
+    pub(crate) fn work(&self) -> &Path {
+        &self.work
+    }
+
+    /// What a program says of its version: its first line.
+    pub(crate) fn version(&self, name: &str) -> Result<String> {
+        let said = self.finish(bare(&self.beside.join(name), &self.work).arg("--version"))?;
+        Ok(said.lines().next().unwrap_or_default().to_owned())
+    }
+
+    /// The aggregator's program with the configuration of a folder.
+    pub(super) fn headwater(&self, folder: &Path) -> Command {
+        let mut command = bare(&self.beside.join("headwater"), folder);
+        command.args(["--config", "headwater.toml"]);
+        command
+    }
+
+    /// The agent's program with the configuration of a folder.
+    pub(super) fn agent(&self, folder: &Path) -> Command {
+        let mut command = bare(&self.beside.join("headwater-agent"), folder);
+        command.args(["--config", "agent.toml"]);
+        command
+    }
+
+    /// Runs a command to its end, and returns what it printed.
+    pub(crate) fn finish(&self, command: &mut Command) -> Result<String> {
+        let done = command.output().with_context(|| format!("run {command:?}"))?;
+        let said = String::from_utf8_lossy(&done.stderr);
+        ensure!(done.status.success(), "{command:?} ended with {}:\n{said}", done.status);
+        Ok(String::from_utf8(done.stdout)?.trim().to_owned())
+    }
+
+    /// Enrols the agent of a folder. The token goes through a pipe.
+    pub(super) fn enrol(&self, folder: &Path, token: &str) -> Result<()> {
+        let mut command = self.agent(folder);
+        command.args(["enrol", "--token-stdin", "--name", "bench"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().context("run headwater-agent enrol")?;
+        let mut stdin = child.stdin.take().context("a piped child has a pipe")?;
+        writeln!(stdin, "{token}")?;
+        drop(stdin);
+        let done = child.wait_with_output()?;
+        if !done.status.success() {
+            bail!("the agent does not enrol:\n{}", String::from_utf8_lossy(&done.stderr));
+        }
+        Ok(())
+    }
+}
+
+/// Where the benches work, if not in the folder for temporary files.
+const WORK: &str = "HEADWATER_BENCH_DIR";
+
+/// A program with nothing of the user's environment that it reads.
+fn bare(program: &Path, folder: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(folder).env_clear();
+    command.env("PATH", "/usr/bin:/bin").env("LC_ALL", "C.UTF-8").env("TERM", "dumb");
+    command
+}

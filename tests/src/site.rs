@@ -1,0 +1,139 @@
+//! One aggregator, one host with an agent and log files, and what was written to them.
+
+use std::path::{Path, PathBuf};
+
+use crate::agent::Agent;
+use crate::aggregator::Aggregator;
+use crate::comparison::Comparison;
+use crate::landed::Landed;
+use crate::witness::Witness;
+use crate::writer;
+
+/// A running aggregator and an enrolled agent that does not run yet.
+#[derive(Debug)]
+pub struct Site {
+    /// The aggregator.
+    pub aggregator: Aggregator,
+    /// The agent.
+    pub agent: Agent,
+    /// What was written.
+    pub witness: Witness,
+    folder: PathBuf,
+    /// Removed last; `None` if the site lies in somebody else's folder.
+    _temporary: Option<tempfile::TempDir>,
+}
+
+impl Site {
+    /// Makes a site whose logs have these names.
+    ///
+    /// # Panics
+    /// If something of it cannot be made.
+    #[must_use]
+    pub fn new(seed: u64, logs: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let site = Self::within(folder.path().to_owned(), seed, logs);
+        Self { _temporary: Some(folder), ..site }
+    }
+
+    /// Where the data of a site's aggregator will lie.
+    #[must_use]
+    pub fn data_of(folder: &Path) -> PathBuf {
+        folder.join("aggregator/data")
+    }
+
+    /// Makes a site in a folder.
+    ///
+    /// # Panics
+    /// If something of it cannot be made.
+    #[must_use]
+    pub fn within(folder: PathBuf, seed: u64, logs: &[&str]) -> Self {
+        let aggregator = Aggregator::create(&folder.join("aggregator"));
+        let pattern = folder.join("logs/*.log").display().to_string();
+        let agent = Agent::new(
+            "edge-1",
+            &folder.join("agent"),
+            &aggregator.intake_address(),
+            &[pattern],
+        );
+        agent.enrol(&aggregator);
+        let logs = logs.iter().map(|log| (*log).to_owned()).collect();
+        let witness = Witness { seed, logs, instances: Vec::new() };
+        Self { aggregator, agent, witness, folder, _temporary: None }
+    }
+
+    /// A path in the site's folder.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// The folder of the logs.
+    #[must_use]
+    pub fn logs(&self) -> PathBuf {
+        self.path("logs")
+    }
+
+    /// Writes lines to the logs.
+    pub fn write(&mut self, lines: u64) {
+        let logs = self.logs();
+        writer::append(&mut self.witness, &logs, lines);
+    }
+
+    /// Writes lines, and waits until the agent has read and sent them.
+    pub fn write_and_settle(&mut self, lines: u64) {
+        self.write(lines);
+        self.settle();
+    }
+
+    /// Waits until the agent has read and sent everything.
+    pub fn settle(&mut self) {
+        let files: Vec<PathBuf> = self.witness.files(&self.logs());
+        self.agent.settle(&files);
+    }
+
+    /// What readers see against what was written.
+    #[must_use]
+    pub fn compare(&self) -> Comparison {
+        let dump = self.path("lines");
+        self.aggregator.dump_lines(&dump);
+        Comparison::of(&dump, &self.witness)
+    }
+
+    /// Stops both and reads the log's files.
+    ///
+    /// # Panics
+    /// If what landed breaks a rule.
+    pub fn stop_and_read(&mut self) -> Landed {
+        self.agent.stop();
+        self.aggregator.stop();
+        Landed::read(&self.aggregator.data()).unwrap()
+    }
+}
+
+/// Copies a folder with all that is in it, onto nothing.
+///
+/// # Panics
+/// If it cannot be copied, or the target exists.
+pub fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    let mode = std::fs::metadata(from).unwrap().permissions();
+    std::fs::set_permissions(to, mode).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let (kind, target) = (entry.file_type().unwrap(), to.join(entry.file_name()));
+        if kind.is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else if kind.is_file() {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// Puts a copy of a folder in its place, as a restore does.
+///
+/// # Panics
+/// As [`copy_folder`].
+pub fn restore_folder(copy: &Path, place: &Path) {
+    std::fs::remove_dir_all(place).unwrap();
+    copy_folder(copy, place);
+}

@@ -1,0 +1,166 @@
+//! Sessions of devices that are enrolled and say wrong things. Another device's real agent stands by.
+
+use headwater_certs::identity::DeviceIdentity;
+use headwater_protocol::identity::{DeviceId, Lane};
+use headwater_protocol::wire::{CloseCode, Frame};
+use headwater_tests::agent::Agent;
+use headwater_tests::peer::{
+    Peer, batch, batch_of, bomb, device_of, frame_of, fresh_state, hello, talk,
+};
+use headwater_tests::site::Site;
+use headwater_tests::waiting::until;
+use serde_json::Value;
+
+/// What a device may say wrong.
+#[derive(Clone, Copy, Debug)]
+enum Wrong {
+    ProtocolOfTheFuture,
+    BatchOfTheFuture,
+    FrameTooLong,
+    FrameOfNoKind,
+    FrameOfGarbage,
+    BatchBeforeItsLane,
+    BodyTooLarge,
+    AnotherDevice,
+}
+
+#[test]
+fn each_wrong_session_is_closed_with_its_code_and_the_other_device_goes_on() {
+    let mut stage = Stage::new();
+    let cases = [
+        (Wrong::ProtocolOfTheFuture, CloseCode::Version, "update the older side"),
+        (Wrong::BatchOfTheFuture, CloseCode::Version, "version 9"),
+        (Wrong::FrameTooLong, CloseCode::Protocol, "frame length"),
+        (Wrong::FrameOfNoKind, CloseCode::Protocol, "frame kind"),
+        (Wrong::FrameOfGarbage, CloseCode::Protocol, "lane hello"),
+        (Wrong::BatchBeforeItsLane, CloseCode::Protocol, "expected"),
+        (Wrong::BodyTooLarge, CloseCode::Protocol, "body length"),
+        (Wrong::AnotherDevice, CloseCode::Identity, "certificate says"),
+    ];
+    for (wrong, code, words) in cases {
+        let (closed, reason) = talk(stage.say(wrong));
+        assert_eq!(closed, code as u64, "{wrong:?}: {reason}");
+        assert!(reason.contains(words), "{wrong:?}: the reason says {words:?}: {reason}");
+        stage.expect_the_other_goes_on();
+    }
+    let ledger = stage.ledger("intruder");
+    assert_eq!(ledger["batches"], 0, "nothing of the intruder was applied: {ledger:#}");
+    let _ = stage.site.aggregator.expect_clean_audit();
+}
+
+#[test]
+fn a_decompression_bomb_costs_its_own_lane_a_gap_and_the_node_no_memory() {
+    let mut stage = Stage::new();
+    // 1 GiB of zeros; then one that asks for a window of 2 GiB.
+    let bombs = [bomb(8_192, 22), bomb(8_192, 31)];
+    let peak = stage.peak_kib();
+    for bomb in &bombs {
+        let answer = talk(stage.send(|device, state| batch_of(device, state, bomb, 4 << 20)));
+        assert!(matches!(answer, Some(Frame::Ack(_))), "it is applied as a gap, not {answer:?}");
+    }
+    let grown = stage.peak_kib() - peak;
+    assert!(grown < 48 << 10, "the node's peak grew by {grown} KiB");
+    let answer = talk(stage.send(batch));
+    assert!(matches!(answer, Some(Frame::Ack(_))), "the lane goes on, {answer:?}");
+
+    let ledger = stage.ledger("intruder");
+    assert_eq!((&ledger["batches"], &ledger["gaps"]), (&3.into(), &2.into()), "{ledger:#}");
+    assert_eq!(ledger["records_applied"], 1, "the honest line is stored: {ledger:#}");
+    stage.expect_the_other_goes_on();
+}
+
+/// A node, an agent that works, and a device that does not.
+struct Stage {
+    site: Site,
+    intruder: DeviceIdentity,
+    address: String,
+    since: Value,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let mut site = Site::new(1, &["alpha"]);
+        site.agent.start();
+        site.write_and_settle(100);
+        let address = site.aggregator.intake_address();
+        let agent = Agent::new("intruder", &site.path("intruder"), &address, &[]);
+        agent.enrol(&site.aggregator);
+        let intruder = DeviceIdentity::load(&agent.identity()).unwrap();
+        let since = session_of(&site.agent);
+        Self { site, intruder, address, since }
+    }
+
+    /// Says something wrong; the code and the words with which the session is closed.
+    async fn say(&self, wrong: Wrong) -> (u64, String) {
+        let (own, state) = (device_of(&self.intruder), fresh_state(Lane::Bulk));
+        let other = DeviceIdentity::load(&self.site.agent.identity()).unwrap();
+        if let Wrong::ProtocolOfTheFuture = wrong {
+            let peer = Peer::connect(&self.intruder, &self.address).await.unwrap();
+            let mut stream = peer.open().await;
+            stream.say(&Frame::Hello(hello(99, 100)).encode()).await;
+            return peer.closed().await.unwrap();
+        }
+        let peer = Peer::greeted(&self.intruder, &self.address).await;
+        let mut stream = match wrong {
+            Wrong::BatchBeforeItsLane | Wrong::FrameOfGarbage => peer.open().await,
+            _ => peer.lane(Lane::Bulk).await.0,
+        };
+        let bytes = match wrong {
+            Wrong::ProtocolOfTheFuture => unreachable!("it was said above"),
+            Wrong::BatchOfTheFuture => {
+                let mut frame = frame_of(batch(own, &state));
+                // Kind, length and clocks, then the batch's version.
+                frame[5 + 16] = 9;
+                frame
+            }
+            Wrong::FrameTooLong => frame_head(5, 3 << 20),
+            Wrong::FrameOfNoKind => frame_head(77, 4),
+            Wrong::FrameOfGarbage => [frame_head(3, 4), vec![0xc1; 4]].concat(),
+            Wrong::BatchBeforeItsLane => frame_of(batch(own, &state)),
+            Wrong::BodyTooLarge => frame_of(batch_of(own, &state, &bomb(8_192, 22), 1 << 30)),
+            Wrong::AnotherDevice => frame_of(batch(device_of(&other), &state)),
+        };
+        stream.say(&bytes).await;
+        peer.closed().await.unwrap()
+    }
+
+    /// Sends a batch on a fresh session's bulk lane; the answer to it.
+    async fn send(
+        &self,
+        make: impl Fn(DeviceId, &headwater_protocol::wire::LaneState) -> headwater_protocol::batch::Batch,
+    ) -> Option<Frame> {
+        let peer = Peer::greeted(&self.intruder, &self.address).await;
+        let (mut stream, state) = peer.lane(Lane::Bulk).await;
+        stream.say(&frame_of(make(device_of(&self.intruder), &state))).await;
+        stream.hear().await
+    }
+
+    /// The other device keeps its session, and its acks advance.
+    fn expect_the_other_goes_on(&mut self) {
+        let acked = |agent: &Agent| agent.status().and_then(|it| it["live"]["acked"].as_u64());
+        let before = acked(&self.site.agent);
+        until("the other device's samples are acked", || acked(&self.site.agent) > before);
+        assert_eq!(session_of(&self.site.agent), self.since, "its session is the same");
+    }
+
+    fn ledger(&self, device: &str) -> Value {
+        self.site.aggregator.json(&["ledger", "show", device])[0].clone()
+    }
+
+    /// The most memory that the node ever held, in KiB.
+    fn peak_kib(&mut self) -> u64 {
+        let id = self.site.aggregator.process().id();
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+}
+
+/// When an agent's present session began.
+fn session_of(agent: &Agent) -> Value {
+    agent.status().unwrap()["ship"]["link"]["since_us"].clone()
+}
+
+fn frame_head(kind: u8, length: u32) -> Vec<u8> {
+    [vec![kind], length.to_le_bytes().to_vec()].concat()
+}
