@@ -38,8 +38,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use headwater_protocol::position::{Check, SourceId, Stream};
-use headwater_protocol::record::{Gap, Part, SourceInfo};
+use headwater_protocol::position::{Check, Run, SourceId, Stream};
+use headwater_protocol::record::{Fingerprint, Gap, Part, SourceInfo};
 
 pub use self::notice::{Notice, Severity};
 pub use self::turn::{Tail, Turn, Wake};
@@ -61,7 +61,7 @@ pub trait Landing {
         &mut self,
         source: SourceId,
         info: SourceInfo,
-        start: u64,
+        start: Start,
     ) -> Result<Stream, LandingClosed>;
 
     /// Hands over what was read; blocks while the spool is full.
@@ -69,6 +69,27 @@ pub trait Landing {
     /// # Errors
     /// When the spool takes nothing more; the chunk was not taken.
     fn append(&mut self, chunk: Chunk) -> Result<Landed, LandingClosed>;
+}
+
+/// Where a run begins.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Start {
+    /// The position of its first byte.
+    pub position: u64,
+    /// Stands for the file's first line ([`Run::content`]): a spool that was rolled back is told by it
+    /// that a file it finds anew is one that the ledger knows.
+    pub content: u32,
+}
+
+impl Start {
+    /// Of a file whose first bytes are `head`.
+    #[must_use]
+    pub fn new(position: u64, head: &[u8]) -> Self {
+        let end = head.iter().position(|byte| *byte == b'\n').map_or(head.len(), |lf| lf + 1);
+        let first_line = &head[..end.min(Fingerprint::BYTES)];
+        let run = Run { number: 0, nonce: Run::file_nonce(first_line, 0) };
+        Self { position, content: run.content() }
+    }
 }
 
 /// The agent is stopping: what was not taken is read again after the next start.

@@ -26,7 +26,7 @@ use tokio::sync::Semaphore;
 
 use crate::clock::wall_us;
 use crate::fold::FoldHandle;
-use crate::limits::{ByteCount, HANDSHAKE_TIMEOUT, HANDSHAKES_BEFORE_RETRY, HANDSHAKES_MAX};
+use crate::limits::{ByteCount, FAREWELL_TIMEOUT, HANDSHAKES_BEFORE_RETRY, HANDSHAKES_MAX};
 use crate::log::Space;
 use crate::metrics::IntakeMetrics;
 use crate::registry::Registry;
@@ -160,7 +160,7 @@ impl IntakeHandle {
         self.endpoint.set_server_config(None);
         self.endpoint.close((CloseCode::Stopping as u32).into(), b"this node is stopping");
         // Agents that vanished do not confirm: they are not waited for.
-        drop(tokio::time::timeout(HANDSHAKE_TIMEOUT / 5, self.endpoint.wait_idle()).await);
+        drop(tokio::time::timeout(FAREWELL_TIMEOUT, self.endpoint.wait_idle()).await);
     }
 }
 

@@ -104,6 +104,8 @@ pub const CONNECTION_WINDOW_BYTES: u32 = 2 << 20;
 pub const SEND_WINDOW_BYTES: u64 = 2 << 20;
 /// Smallest receive buffer of the socket that is not worth a warning.
 pub const RECEIVE_BUFFER_BYTES_MIN: u64 = 1 << 20;
+/// How long a stopping node waits for agents to hear that it stops.
+pub const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long an agent waits before it asks again whether the disk has room.
 pub const BUSY_WAIT: Duration = Duration::from_secs(5);
 

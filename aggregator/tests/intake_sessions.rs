@@ -219,6 +219,20 @@ async fn an_agent_that_lost_its_acks_goes_on_after_a_reconnect_and_nothing_is_do
 }
 
 #[tokio::test]
+async fn a_lane_may_be_opened_again_in_its_session() {
+    let (_folder, node) = fresh().await;
+    let identity = node::enrol(&node).await;
+    let mut agent = TestAgent::new(device_of(&identity), Lane::Bulk);
+    let session = Session::begin(node.intake_address(), &identity).await;
+    for number in 1..=20 {
+        agent.line("by another stream");
+        assert_eq!(session.deliver(&mut agent).await.sent, 1);
+        assert_eq!(records(&node, device_of(&identity)).await, number);
+    }
+    node.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_revoked_device_loses_its_session_and_gets_no_other() {
     let (_folder, node) = fresh().await;
     let (identity, other) = (node::enrol(&node).await, node::enrol(&node).await);

@@ -80,10 +80,6 @@ impl Rules {
 
     /// Whether a rule holds: always, except in a test that breaks it.
     #[must_use]
-    #[cfg_attr(
-        not(feature = "sabotage"),
-        expect(clippy::unused_self, reason = "no state to look at")
-    )]
     pub fn hold(self, rule: Rule) -> bool {
         #[cfg(feature = "sabotage")]
         return self.broken != Some(rule);

@@ -178,6 +178,16 @@ impl Aggregator {
         token["token"].as_str().expect("a token is text").to_owned()
     }
 
+    /// Lines that the ledger knows of, stored or declared missing: all of the bulk lanes.
+    #[must_use]
+    pub fn lines_read(&self) -> u64 {
+        let ledger = self.json(&["ledger", "show"]);
+        let devices = ledger.as_array().cloned().unwrap_or_default();
+        let lanes = devices.iter().filter_map(|device| device["lanes"].as_array()).flatten();
+        let bulk = lanes.filter(|lane| lane["lane"] == "bulk");
+        bulk.filter_map(|lane| lane["records_read"].as_u64()).sum()
+    }
+
     /// Writes every line that is stored to a file, as NDJSON.
     ///
     /// # Panics

@@ -1,6 +1,7 @@
 //! One aggregator, one host with an agent and log files, and what was written to them.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::agent::Agent;
 use crate::aggregator::Aggregator;
@@ -88,7 +89,7 @@ impl Site {
     /// Waits until the agent has read and sent everything.
     pub fn settle(&mut self) {
         let files: Vec<PathBuf> = self.witness.files(&self.logs());
-        self.agent.settle(&files);
+        settle(&mut self.agent, &self.aggregator, (&files, self.witness.lines()));
     }
 
     /// What readers see against what was written.
@@ -109,6 +110,23 @@ impl Site {
         Landed::read(&self.aggregator.data()).unwrap()
     }
 }
+
+/// Waits until an agent has read its files to their ends and sent everything, and until the ledger
+/// knows of as many lines as were written. What the ledger does not come to know is for the caller to
+/// find.
+pub fn settle(agent: &mut Agent, aggregator: &Aggregator, written: (&[PathBuf], u64)) {
+    let (files, lines) = written;
+    let late = Instant::now() + LINES_TIME;
+    loop {
+        agent.settle(files);
+        if aggregator.lines_read() >= lines || Instant::now() > late {
+            return;
+        }
+    }
+}
+
+/// How long lines that the agent takes for sent may still be missing from the ledger.
+const LINES_TIME: Duration = Duration::from_secs(20);
 
 /// Copies a folder with all that is in it, onto nothing.
 ///

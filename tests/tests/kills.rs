@@ -14,6 +14,7 @@ use headwater_tests::aggregator::Aggregator;
 use headwater_tests::comparison::Comparison;
 use headwater_tests::draws::{Draws, seed_of_this_run};
 use headwater_tests::landed::{Device, Landed};
+use headwater_tests::site::settle;
 use headwater_tests::spooled::sealed_ends;
 use headwater_tests::witness::Witness;
 use headwater_tests::writer::{Log, Plan, Rotation, Writer};
@@ -48,7 +49,7 @@ fn every_line_and_every_sample_is_stored_once_whatever_is_killed() {
     agent.kill();
     agent.set_key("SAMPLE__INTERVAL", "1h");
     agent.start();
-    agent.settle(&witness.files(&logs));
+    settle(&mut agent, &aggregator, (&witness.files(&logs), witness.lines()));
 
     let dump = folder.path().join("lines");
     aggregator.dump_lines(&dump);

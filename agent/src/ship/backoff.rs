@@ -63,7 +63,9 @@ mod tests {
         let cap = Duration::from_secs(60);
         let longest = |tries: u32, random: u64| {
             let mut backoff = Backoff::new(cap);
-            (0..tries).for_each(|_| drop(backoff.next(Patience::Usual, 0)));
+            for _ in 0..tries {
+                let _ = backoff.next(Patience::Usual, 0);
+            }
             backoff.next(Patience::Usual, random)
         };
         assert_eq!(longest(0, 500_000), Duration::from_millis(500));

@@ -31,7 +31,8 @@ impl Expansion {
 
     /// Learns from a batch: at once from one that packed badly, slowly from one that packed well.
     pub(super) fn learn(&mut self, record_bytes: usize, packed_bytes: usize) {
-        if record_bytes < TELLING_BYTES {
+        // A small batch says little about a large one.
+        if (record_bytes as u64) < self.aim / 4 {
             return;
         }
         let seen = packed_bytes as u64 * 1024 / record_bytes as u64;
@@ -42,8 +43,6 @@ impl Expansion {
 
 /// 4 to 1.
 const FIRST_GUESS: u64 = 256;
-/// A smaller batch says little about a large one.
-const TELLING_BYTES: usize = 64 << 10;
 /// Bytes of records, by the bound that `body::cost` counts: a seventh of the largest body is left for
 /// columns and dictionaries.
 pub(super) const RECORD_BYTES_MAX: u64 = 3584 << 10;

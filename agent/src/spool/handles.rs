@@ -18,7 +18,7 @@ use super::input::{Input, NoRoom};
 use super::lane::LaneView;
 use super::pending::Lines;
 use crate::limits::{CHUNK_BYTES_LEAST, CHUNK_BYTES_WAITING_MAX};
-use crate::tail::{Chunk, Known, Landed, Landing, LandingClosed};
+use crate::tail::{Chunk, Known, Landed, Landing, LandingClosed, Start};
 
 /// The spool as it is seen from outside.
 #[derive(Clone, Debug)]
@@ -119,7 +119,7 @@ impl Landing for SpoolLanding {
         &mut self,
         source: SourceId,
         info: SourceInfo,
-        start: u64,
+        start: Start,
     ) -> Result<Stream, LandingClosed> {
         let (reply, answer) = sync_channel(1);
         self.send(Input::Begin { source, info, start, reply })?;

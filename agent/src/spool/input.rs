@@ -10,7 +10,7 @@ use headwater_protocol::wire::{Ack, LaneState};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::pending::Lines;
-use crate::tail::Known;
+use crate::tail::{Known, Start};
 
 /// One message to the spool's thread. Answers are dropped if nobody waits for them any more.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub(super) enum Input {
     /// Labels and facts of the device, whole.
     Facts(BTreeMap<String, String>),
     /// Begins a run of a file.
-    Begin { source: SourceId, info: SourceInfo, start: u64, reply: SyncSender<Stream> },
+    Begin { source: SourceId, info: SourceInfo, start: Start, reply: SyncSender<Stream> },
     /// Asks how far every file was taken.
     Known { reply: SyncSender<Taken> },
     /// What the ledger knows of a lane.

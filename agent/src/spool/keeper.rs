@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use headwater_protocol::chain::{Acked, Fresh, Resumed, Sealing, own_source};
 use headwater_protocol::identity::{Epoch, Lane};
-use headwater_protocol::position::SourceId;
+use headwater_protocol::position::{Run, SourceId};
 use headwater_protocol::record::{Cause, Content, Record, Sample, SourceInfo};
 use headwater_protocol::wire::{Ack, LaneState};
 use tokio::sync::{mpsc, watch};
@@ -33,6 +33,10 @@ const HOST_SOURCE: SourceId = SourceId(*b"headwater.host:0");
 /// How long what changed without a seal waits for its commit. An ack that is lost comes again, and a
 /// commit of its own costs an fsync.
 const LAZY_COMMIT: Duration = Duration::from_secs(1);
+/// How long files wait for the ledger's word after each start. A spool that was rolled back learns by
+/// then what it has forgotten; until then the file is the buffer. Long enough for a handshake on a slow
+/// link, short enough that a host without a link goes on collecting.
+const LEDGER_WAIT: Duration = Duration::from_secs(10);
 /// How often a lane that stands still looks whether there is room.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Sealed bytes at which a transaction is committed although more is ready: a batch of the live lane
@@ -72,11 +76,13 @@ pub(super) struct State {
     facts: BTreeMap<String, String>,
     /// The ledger may have forgotten runs of files numbered at or below it.
     horizon: u64,
+    /// From when on files are read even if the ledger has not spoken since the start.
+    files_from: Option<Instant>,
 }
 
 impl State {
     pub(super) fn new(horizon: u64) -> Self {
-        Self { horizon, ..Self::default() }
+        Self { horizon, files_from: Some(Instant::now() + LEDGER_WAIT), ..Self::default() }
     }
 }
 
@@ -131,7 +137,8 @@ impl Keeper {
             }
             Input::Begin { source, info, start, reply } => {
                 let info = text::fitting_path(info);
-                let stream = self.bulk.chain.begin_run(source, info, start, random());
+                let nonce = Run::nonce_of(start.content, random());
+                let stream = self.bulk.chain.begin_run(source, info, start.position, nonce);
                 self.bulk.touch();
                 self.state.dirty_since.get_or_insert(now);
                 // Whoever asked may be gone.
@@ -371,7 +378,9 @@ impl Keeper {
     fn taken(&self) -> Taken {
         let round = self.round.load(Ordering::Acquire);
         let (chain, pending) = (&self.bulk.chain, &self.bulk.pending);
-        let known = chain.head().anchored().then(|| {
+        let waited = self.state.files_from.is_none_or(|from| Instant::now() >= from);
+        let heard = self.bulk.has_heard() || waited;
+        let known = (chain.head().anchored() && heard).then(|| {
             let files = chain.streams().iter().filter(|(_, sealed)| {
                 let own = matches!(sealed.info, Some(SourceInfo::Host | SourceInfo::Device));
                 !own && !sealed.given_up

@@ -101,6 +101,11 @@ impl LaneSpool {
         self.chain.head().lane()
     }
 
+    /// Whether the ledger has spoken since the start.
+    pub(super) fn has_heard(&self) -> bool {
+        self.ledger.is_some()
+    }
+
     /// Whether the head or a stream changed since it was last written.
     pub(super) fn is_dirty(&self) -> bool {
         self.dirty

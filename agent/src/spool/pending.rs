@@ -283,7 +283,9 @@ impl Growing {
         self.cover(chain, stream);
         let mut taken = 0;
         for line in &lines.lines[next..] {
-            if taken > 0 && !self.has_room(chain, stream, line_cost(line)) {
+            // Cut only where the bytes before are at hand: a position without its check is worth nothing.
+            let may_cut = taken > 0 && at >= Check::BYTES;
+            if may_cut && !self.has_room(chain, stream, line_cost(line)) {
                 break;
             }
             let body = &lines.bytes[at..at + line.body as usize];
@@ -326,7 +328,7 @@ impl Growing {
         }
         let cover = self.body.end(stream).map_or_else(|| cover_cost(chain, stream), |_| 0);
         self.cost + cost + cover <= self.most
-            && self.records < limits::RECORDS_PER_BATCH_MAX
+            && self.records < limits::RECORDS_PER_BATCH_MAX - Check::BYTES
             && (cover == 0 || self.body.has_room(1, 0, cost))
     }
 
@@ -348,12 +350,9 @@ fn cover_cost(chain: &Chain, stream: Stream) -> usize {
     128 + path
 }
 
-/// The check between two lines, as far as the bytes before it are at hand.
+/// The check between two lines. Bodies are cut where enough bytes stand before.
 fn check_at(bytes: &[u8], at: usize) -> Check {
-    match at.checked_sub(Check::BYTES) {
-        Some(start) => Check::of(&bytes[start..at]),
-        None => Check::NONE,
-    }
+    Check::of(&bytes[at.saturating_sub(Check::BYTES)..at])
 }
 
 /// A bound on what a line takes in a body: its columns, at most, and itself.

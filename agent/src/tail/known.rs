@@ -34,11 +34,19 @@ impl Streams {
         streams
     }
 
-    /// The latest run of a source.
-    pub(super) fn latest(&self, source: SourceId) -> Option<Stream> {
+    /// The runs of a source, the latest one last.
+    pub(super) fn of(
+        &self,
+        source: SourceId,
+    ) -> impl DoubleEndedIterator<Item = (Stream, &KnownStream)> {
         let run = |number, nonce| Stream { source, run: Run { number, nonce } };
         let runs = self.streams.range(run(0, 0)..=run(u64::MAX, u64::MAX));
-        runs.map(|(stream, _)| *stream).next_back()
+        runs.map(|(stream, known)| (*stream, known))
+    }
+
+    /// The latest run of a source.
+    pub(super) fn latest(&self, source: SourceId) -> Option<Stream> {
+        self.of(source).next_back().map(|(stream, _)| stream)
     }
 
     /// The latest run of whatever file stood at a path.

@@ -316,7 +316,8 @@ mod tests {
         let stream = known(&LONG[..70], 90, Check(7));
         let unread = known(&LONG[..70], 0, Check::NONE);
         let unprinted = KnownStream { info: None, ..stream.clone() };
-        let cases: [(&str, &KnownStream, Option<&[u8]>, &[u8], Option<usize>); 9] = [
+        type Case<'a> = (&'a str, &'a KnownStream, Option<&'a [u8]>, &'a [u8], Option<usize>);
+        let cases: [Case<'_>; 9] = [
             ("long enough", &stream, None, &LONG, Some(70)),
             ("other bytes", &stream, None, &OTHER, None),
             ("too short to tell", &stream, None, &LONG[..60], None),

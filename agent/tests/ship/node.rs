@@ -27,7 +27,7 @@ const LOG: LogId = LogId([1; 16]);
 
 /// Something that the node does instead of what it should, once.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Mischief {
+pub(crate) enum Mischief {
     /// Takes a batch and closes the connection instead of acking it.
     CloseBeforeAck,
     /// Loses a batch on the way to its log.
@@ -49,30 +49,30 @@ pub enum Mischief {
 }
 
 /// What the node holds.
-pub struct NodeState {
-    pub ledger: ShardLedger,
+pub(crate) struct NodeState {
+    pub(crate) ledger: ShardLedger,
     /// Every record that the ledger applied, by lane.
-    pub applied: Vec<(Lane, Record)>,
+    pub(crate) applied: Vec<(Lane, Record)>,
     /// What to do at the next batches.
-    pub mischief: VecDeque<Mischief>,
+    pub(crate) mischief: VecDeque<Mischief>,
     /// What to do to the next hellos.
-    pub refused_hellos: VecDeque<CloseCode>,
-    pub protocol: u16,
-    pub sessions: u64,
-    pub batches: u64,
-    pub hellos: Vec<headwater_protocol::wire::Hello>,
+    pub(crate) refused_hellos: VecDeque<CloseCode>,
+    pub(crate) protocol: u16,
+    pub(crate) sessions: u64,
+    pub(crate) batches: u64,
+    pub(crate) hellos: Vec<headwater_protocol::wire::Hello>,
     first_ack: Option<Ack>,
 }
 
 /// A node that serves until it is dropped.
-pub struct Node {
-    pub address: SocketAddr,
+pub(crate) struct Node {
+    pub(crate) address: SocketAddr,
     state: Arc<Mutex<NodeState>>,
     endpoint: Endpoint,
 }
 
 impl Node {
-    pub fn serve(runtime: &Handle, identity: &NodeIdentity, address: SocketAddr) -> Self {
+    pub(crate) fn serve(runtime: &Handle, identity: &NodeIdentity, address: SocketAddr) -> Self {
         let _inside = runtime.enter();
         let clock = Arc::new(Clock::default());
         let tls = node_server_config(identity, ExpiredDevices::Refuse, clock).unwrap();
@@ -106,17 +106,17 @@ impl Node {
         node
     }
 
-    pub fn state(&self) -> MutexGuard<'_, NodeState> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, NodeState> {
         self.state.lock().unwrap()
     }
 
     /// Cuts every connection without a word to the other side's streams.
-    pub fn stop(self) {
+    pub(crate) fn stop(self) {
         self.endpoint.close(VarInt::from_u32(CloseCode::Stopping as u32), b"");
     }
 
     /// Texts of all lines that were applied, in order.
-    pub fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         let state = self.state();
         let bodies = state.applied.iter().filter_map(|(_, record)| match &record.content {
             Content::Event(event) => Some(String::from_utf8(event.body.clone()).unwrap()),
@@ -126,7 +126,7 @@ impl Node {
     }
 
     /// Values of all samples that were applied, in order.
-    pub fn values(&self) -> Vec<i64> {
+    pub(crate) fn values(&self) -> Vec<i64> {
         let state = self.state();
         let ticks = state.applied.iter().filter_map(|(_, record)| match &record.content {
             Content::Tick(samples) => Some(samples.iter().map(|sample| sample.value)),
@@ -136,7 +136,7 @@ impl Node {
     }
 
     /// Fails unless the ledger's sums are those of the records that it applied.
-    pub fn check(&self) {
+    pub(crate) fn check(&self) {
         let state = self.state();
         for ((_, lane), ledger) in state.ledger.lanes() {
             assert_eq!(

@@ -10,7 +10,7 @@ use headwater_agent::config::{ByteCount, Config, Room, ShipConfig, SpoolConfig};
 use headwater_agent::ship::{self, Ship, ShipError, Standing};
 use headwater_agent::shutdown::{self, Stop};
 use headwater_agent::spool::{self, Spool, SpoolLanding, SpoolReader, SpoolRunning, SpoolWriter};
-use headwater_agent::tail::{Chunk, Landed, Landing, Line};
+use headwater_agent::tail::{Chunk, Landed, Landing, Line, Start};
 use headwater_certs::UnixTime;
 use headwater_certs::authority::{Authority, DEVICE_VALIDITY, NODE_VALIDITY};
 use headwater_certs::csr::DeviceKey;
@@ -27,39 +27,39 @@ use tokio::task::JoinHandle;
 
 use crate::node::Node;
 
-pub const DEVICE: [u8; 16] = [7; 16];
+pub(crate) const DEVICE: [u8; 16] = [7; 16];
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Everything on one host.
-pub struct World {
-    pub runtime: Handle,
-    pub authority: Authority,
-    pub node: Node,
-    pub folder: TempDir,
-    pub agent: Option<Agent>,
-    pub spool_config: SpoolConfig,
-    pub ship_config: ShipConfig,
+pub(crate) struct World {
+    pub(crate) runtime: Handle,
+    pub(crate) authority: Authority,
+    pub(crate) node: Node,
+    pub(crate) folder: TempDir,
+    pub(crate) agent: Option<Agent>,
+    pub(crate) spool_config: SpoolConfig,
+    pub(crate) ship_config: ShipConfig,
 }
 
 /// The spool and the ship stage of one device.
-pub struct Agent {
-    pub writer: SpoolWriter,
-    pub landing: SpoolLanding,
-    pub reader: SpoolReader,
-    pub standing: watch::Receiver<Standing>,
+pub(crate) struct Agent {
+    pub(crate) writer: SpoolWriter,
+    pub(crate) landing: SpoolLanding,
+    pub(crate) reader: SpoolReader,
+    pub(crate) standing: watch::Receiver<Standing>,
     running: SpoolRunning,
     stop: Stop,
     shipping: JoinHandle<Result<(), ShipError>>,
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut world = Self::without_agent();
         world.start();
         world
     }
 
-    pub fn without_agent() -> Self {
+    pub(crate) fn without_agent() -> Self {
         let runtime = background();
         let authority =
             Authority::create("fleet.example.com".parse().unwrap(), UnixTime::now()).unwrap();
@@ -80,12 +80,12 @@ impl World {
     }
 
     /// Starts the agent, or starts it again.
-    pub fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         let addresses = vec![self.node.address.to_string()];
         self.start_with(addresses);
     }
 
-    pub fn start_with(&mut self, addresses: Vec<String>) {
+    pub(crate) fn start_with(&mut self, addresses: Vec<String>) {
         let clocks = Clocks::of_this_boot(Path::new("/proc"));
         let device = DeviceId(DEVICE);
         let spool = spool::open(&self.spool_config, device, clocks, 1).unwrap();
@@ -116,12 +116,12 @@ impl World {
             Some(Agent { writer, landing, reader, standing: stands, running, stop, shipping });
     }
 
-    pub fn agent(&mut self) -> &mut Agent {
+    pub(crate) fn agent(&mut self) -> &mut Agent {
         self.agent.as_mut().expect("the agent was started")
     }
 
     /// Stops the agent in order.
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         let agent = self.agent.take().expect("the agent was started");
         agent.stop.order();
         self.runtime.block_on(agent.shipping).unwrap().unwrap();
@@ -130,7 +130,7 @@ impl World {
     }
 
     /// Replaces the node's process: its ledger stays, or not, as the test decides.
-    pub fn replace_node(&mut self, identity: &NodeIdentity) {
+    pub(crate) fn replace_node(&mut self, identity: &NodeIdentity) {
         let next = Node::serve(&self.runtime, identity, loopback());
         let address = self.node.address;
         let old = std::mem::replace(&mut self.node, next);
@@ -144,24 +144,24 @@ impl World {
     }
 
     /// Waits until the ledger speaks to the spool, and begins a file.
-    pub fn begin(&mut self) -> Stream {
+    pub(crate) fn begin(&mut self) -> Stream {
         wait_for("the ledger speaks to the spool", || self.agent().landing.known().is_some());
         let info = SourceInfo::File {
             path: b"/var/log/app.log".to_vec(),
             fingerprint: Fingerprint::default(),
         };
-        self.agent().landing.begin(SourceId([9; 16]), info, 0).unwrap()
+        self.agent().landing.begin(SourceId([9; 16]), info, Start::new(0, b"first\n")).unwrap()
     }
 
     /// Appends lines and gives the position after them.
-    pub fn append(&mut self, stream: Stream, start: u64, texts: &[String]) -> u64 {
+    pub(crate) fn append(&mut self, stream: Stream, start: u64, texts: &[String]) -> u64 {
         let (chunk, end) = lines(stream, start, texts);
         assert_eq!(self.agent().landing.append(chunk), Ok(Landed::Taken));
         end
     }
 
     /// Waits until everything that was put in is acked.
-    pub fn wait_acked(&mut self, lane: Lane, records: u64) {
+    pub(crate) fn wait_acked(&mut self, lane: Lane, records: u64) {
         let view = self.agent().reader.view();
         wait_for("everything is acked", || {
             let view = view.borrow().lane(lane).clone();
@@ -172,7 +172,11 @@ impl World {
     }
 
     /// Waits until the standing shows what is asked for.
-    pub fn wait_standing(&mut self, rule: &str, seen: impl Fn(&Standing) -> bool) -> Standing {
+    pub(crate) fn wait_standing(
+        &mut self,
+        rule: &str,
+        seen: impl Fn(&Standing) -> bool,
+    ) -> Standing {
         let standing = self.agent().standing.clone();
         wait_for(rule, || seen(&standing.borrow()));
         standing.borrow().clone()
@@ -187,20 +191,20 @@ fn background() -> Handle {
     handle
 }
 
-pub fn loopback() -> SocketAddr {
+pub(crate) fn loopback() -> SocketAddr {
     "127.0.0.1:0".parse().unwrap()
 }
 
-pub fn node_identity(authority: &Authority) -> NodeIdentity {
+pub(crate) fn node_identity(authority: &Authority) -> NodeIdentity {
     let hosts = ["127.0.0.1".try_into().unwrap()];
     authority.issue_node(&"agg-1".parse().unwrap(), &hosts, NODE_VALIDITY, UnixTime::now()).unwrap()
 }
 
-pub fn device_identity(authority: &Authority) -> DeviceIdentity {
+pub(crate) fn device_identity(authority: &Authority) -> DeviceIdentity {
     device_identity_for(authority, DEVICE_VALIDITY, UnixTime::now())
 }
 
-pub fn device_identity_for(
+pub(crate) fn device_identity_for(
     authority: &Authority,
     validity: Duration,
     now: UnixTime,
@@ -212,7 +216,7 @@ pub fn device_identity_for(
     DeviceIdentity::new(issued.chain, &key, authority.bundle()).unwrap()
 }
 
-pub fn lines(stream: Stream, start: u64, texts: &[String]) -> (Chunk, u64) {
+pub(crate) fn lines(stream: Stream, start: u64, texts: &[String]) -> (Chunk, u64) {
     let mut bytes = Vec::new();
     let mut lines = Vec::new();
     for text in texts {
@@ -226,17 +230,17 @@ pub fn lines(stream: Stream, start: u64, texts: &[String]) -> (Chunk, u64) {
     (Chunk::Lines { stream, start, bytes, lines, check, time_us: 1 }, end)
 }
 
-pub fn numbered(numbers: std::ops::Range<u64>) -> Vec<String> {
+pub(crate) fn numbered(numbers: std::ops::Range<u64>) -> Vec<String> {
     numbers.map(|number| format!("line {number:06}")).collect()
 }
 
-pub fn sample(value: i64) -> Vec<Sample> {
+pub(crate) fn sample(value: i64) -> Vec<Sample> {
     let series = Series { metric: "load.1m".to_owned(), labels: Vec::new(), scale: 2 };
     vec![Sample { series: Arc::new(series), value }]
 }
 
 /// Waits for something that only asking shows.
-pub fn wait_for(rule: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn wait_for(rule: &str, mut holds: impl FnMut() -> bool) {
     let until = Instant::now() + DEADLINE;
     while !holds() {
         assert!(Instant::now() < until, "{rule}");
@@ -245,12 +249,12 @@ pub fn wait_for(rule: &str, mut holds: impl FnMut() -> bool) {
 }
 
 impl Agent {
-    pub fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         self.shipping.is_finished()
     }
 
     /// Ends the agent and says what became of its ship stage.
-    pub fn end(self, runtime: &Handle) -> Result<(), ShipError> {
+    pub(crate) fn end(self, runtime: &Handle) -> Result<(), ShipError> {
         self.stop.order();
         let ended = runtime.block_on(self.shipping).unwrap();
         self.running.stop().unwrap();

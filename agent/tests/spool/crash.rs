@@ -22,7 +22,8 @@ fn after_a_crash_at_any_commit_rows_and_positions_fit_together() {
         let mut crashed = World::open(world.copy(), world.config.clone());
         let after = crashed.lane(Lane::Bulk);
         assert_eq!(after.head, before.head, "what was shown is durable");
-        let known = crashed.landing.known().expect("the spool is anchored");
+        crashed.greet(&node, Lane::Bulk);
+        let known = crashed.landing.known().expect("the ledger has spoken");
         assert_eq!(known.streams[&stream].position, at, "the position is that after the last row");
         let lines = crate::world::texts(&crashed.records(Lane::Bulk, Row(0)));
         assert_eq!(lines, numbered(0..round * 10 + 10));
@@ -43,6 +44,7 @@ fn what_a_crash_took_from_memory_is_read_and_stored_once() {
     let copy = world.copy();
     world.append(stream, 35, &numbered(5..9));
     let mut world = world.crash_to(copy);
+    world.greet(&node, Lane::Bulk);
     let known = world.landing.known().unwrap();
     assert_eq!(known.streams[&stream].position, 35, "unsealed lines are read again");
     let (_, landed) = world.append(stream, 35, &numbered(5..9));

@@ -1,5 +1,7 @@
 //! The spool under everything that happens to it: crashes, rollbacks, full disks, damage.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot prepare its world has failed")]
+
 mod crash;
 mod full;
 mod handshake;

@@ -34,7 +34,7 @@ fn folder_and_files_are_for_their_owner_alone() {
 #[test]
 fn a_second_process_is_refused_and_told_what_to_do() {
     let world = World::new();
-    let error = open(&world.config, DEVICE).err().expect("the file is locked");
+    let error = open(&world.config, DEVICE).expect_err("the file is locked");
     assert!(matches!(error, OpenError::Locked { .. }), "{error:?}");
     let text = error.to_string();
     assert!(text.contains("spool.redb") && text.contains("stop that agent first"), "{text}");
@@ -50,7 +50,7 @@ fn a_newer_format_is_refused_and_left_as_it_is() {
     write.open_table(meta).unwrap().insert("format", 2_u32.to_le_bytes().as_slice()).unwrap();
     write.commit().unwrap();
     drop(database);
-    let error = open(&config, DEVICE).err().expect("the format is newer");
+    let error = open(&config, DEVICE).expect_err("the format is newer");
     assert!(matches!(error, OpenError::Newer { found: 2, newest: 1, .. }), "{error:?}");
     assert!(error.to_string().contains("install the newer agent again"));
     assert!(path.exists() && names(folder.path()).len() <= 2, "nothing was set aside");

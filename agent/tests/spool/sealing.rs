@@ -6,6 +6,7 @@ use headwater_protocol::batch::Batch;
 use headwater_protocol::chain::Row;
 use headwater_protocol::identity::Lane;
 use headwater_protocol::limits;
+use headwater_protocol::position::Check;
 
 use crate::world::{Node, World, numbered, sample};
 
@@ -117,4 +118,40 @@ fn seals_that_are_ready_together_share_a_commit() {
     }
     let view = world.wait(Lane::Bulk, "all is sealed", |view| view.head.totals().records == 100);
     assert!(view.head.next().0 <= 3, "one batch holds many files: {:?}", view.head.next());
+}
+
+#[test]
+fn a_position_that_a_batch_ends_at_always_has_its_check() {
+    let mut node = Node::new();
+    let mut world = World::with(|config| {
+        config.bulk_seal_after = std::time::Duration::from_secs(60);
+        config.seal_bytes = ByteCount::kib(16);
+    });
+    world.greet(&node, Lane::Bulk);
+    world.landing.known();
+    let stream = world.begin(0);
+    let (mut at, mut text, mut expected) = (0, Vec::new(), Vec::new());
+    for round in 0..60 {
+        // Short lines first, so that a cut by size alone would fall among them.
+        let mut texts = numbered(round * 4..round * 4 + 4);
+        texts.extend(noise(7, 9000, round));
+        (at, _) = world.append(stream, at, &texts);
+        for line in &texts {
+            text.extend_from_slice(line.as_bytes());
+            text.push(b'\n');
+        }
+        expected.extend(texts);
+    }
+    world.ship_all(&mut node, Lane::Bulk);
+    assert!(node.lines() == expected, "every line once and in order");
+    let head = world.lane(Lane::Bulk).head;
+    assert!(head.next().0 > 90, "batches were cut inside of chunks: {}", head.next().0);
+    for row in head.archive_first().0..head.next().0 {
+        let batch = Batch::parse(world.read(Lane::Bulk, Row(row)).unwrap()).unwrap();
+        for span in &batch.header().spans {
+            let end = usize::try_from(span.end.position).unwrap();
+            let before = &text[end.saturating_sub(Check::BYTES)..end];
+            assert_eq!(span.check, Check::of(before), "row {row} ends at {end}");
+        }
+    }
 }

@@ -11,7 +11,7 @@ use headwater_agent::config::{ByteCount, Config, Room, SpoolConfig};
 use headwater_agent::spool::{
     self, LaneView, OpenError, Spool, SpoolLanding, SpoolReader, SpoolRunning, SpoolWriter,
 };
-use headwater_agent::tail::{Chunk, Landed, Landing, Line};
+use headwater_agent::tail::{Chunk, Landed, Landing, Line, Start};
 use headwater_protocol::batch::Batch;
 use headwater_protocol::body::Body;
 use headwater_protocol::chain::{Acked, Resumed, Row};
@@ -25,30 +25,30 @@ use headwater_protocol::wire::Ack;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-pub const DEVICE: DeviceId = DeviceId([7; 16]);
+pub(crate) const DEVICE: DeviceId = DeviceId([7; 16]);
 /// A file.
-pub const FILE: SourceId = SourceId([9; 16]);
+pub(crate) const FILE: SourceId = SourceId([9; 16]);
 
 const LOG: LogId = LogId([1; 16]);
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A spool that runs.
-pub struct World {
-    pub folder: TempDir,
-    pub config: SpoolConfig,
-    pub writer: SpoolWriter,
-    pub landing: SpoolLanding,
-    pub reader: SpoolReader,
+pub(crate) struct World {
+    pub(crate) folder: TempDir,
+    pub(crate) config: SpoolConfig,
+    pub(crate) writer: SpoolWriter,
+    pub(crate) landing: SpoolLanding,
+    pub(crate) reader: SpoolReader,
     running: SpoolRunning,
     runtime: Runtime,
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(|_| {})
     }
 
-    pub fn with(change: impl FnOnce(&mut SpoolConfig)) -> Self {
+    pub(crate) fn with(change: impl FnOnce(&mut SpoolConfig)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut config = quick(folder.path());
         change(&mut config);
@@ -56,7 +56,7 @@ impl World {
     }
 
     /// Opens the spool that a folder holds.
-    pub fn open(folder: TempDir, mut config: SpoolConfig) -> Self {
+    pub(crate) fn open(folder: TempDir, mut config: SpoolConfig) -> Self {
         config.dir = folder.path().to_owned();
         let Spool { writer, landing, reader, thread } = open(&config, DEVICE).unwrap();
         let running = thread.start().unwrap();
@@ -65,7 +65,7 @@ impl World {
     }
 
     /// What a crash would leave behind: the files as they are.
-    pub fn copy(&self) -> TempDir {
+    pub(crate) fn copy(&self) -> TempDir {
         let copy = tempfile::tempdir().unwrap();
         for entry in fs::read_dir(self.folder.path()).unwrap() {
             let entry = entry.unwrap();
@@ -75,23 +75,28 @@ impl World {
     }
 
     /// Goes on with what a crash at the time of a copy left behind.
-    pub fn crash_to(self, copy: TempDir) -> Self {
+    pub(crate) fn crash_to(self, copy: TempDir) -> Self {
         Self::open(copy, self.config)
     }
 
     /// Stops in order and gives the folder back.
-    pub fn stop(self) -> (TempDir, SpoolConfig) {
+    pub(crate) fn stop(self) -> (TempDir, SpoolConfig) {
         let Self { folder, config, running, .. } = self;
         running.stop().unwrap();
         (folder, config)
     }
 
-    pub fn lane(&self, lane: Lane) -> LaneView {
+    pub(crate) fn lane(&self, lane: Lane) -> LaneView {
         self.reader.view().borrow().lane(lane).clone()
     }
 
     /// Waits until a lane shows what is asked for.
-    pub fn wait(&self, lane: Lane, rule: &str, seen: impl Fn(&LaneView) -> bool) -> LaneView {
+    pub(crate) fn wait(
+        &self,
+        lane: Lane,
+        rule: &str,
+        seen: impl Fn(&LaneView) -> bool,
+    ) -> LaneView {
         let mut view = self.reader.view();
         let found = self.runtime.block_on(async {
             let wait = view.wait_for(|view| seen(view.lane(lane)));
@@ -103,25 +108,25 @@ impl World {
     }
 
     /// Waits until all that was put into a lane is sealed and committed.
-    pub fn wait_sealed(&self, lane: Lane, batches: u64) -> LaneView {
+    pub(crate) fn wait_sealed(&self, lane: Lane, batches: u64) -> LaneView {
         self.wait(lane, "what waits is sealed", |view| {
             view.pending_records == 0 && view.head.next().0 >= batches
         })
     }
 
-    pub fn begin(&mut self, start: u64) -> Stream {
-        self.landing.begin(FILE, file_info(), start).unwrap()
+    pub(crate) fn begin(&mut self, start: u64) -> Stream {
+        self.landing.begin(FILE, file_info(), Start::new(start, b"first\n")).unwrap()
     }
 
     /// Appends lines to a stream from a position on, and gives the position after them.
-    pub fn append(&mut self, stream: Stream, start: u64, texts: &[String]) -> (u64, Landed) {
+    pub(crate) fn append(&mut self, stream: Stream, start: u64, texts: &[String]) -> (u64, Landed) {
         let chunk = lines(stream, start, texts);
         let end = start + texts.iter().map(|text| text.len() as u64 + 1).sum::<u64>();
         (end, self.landing.append(chunk).unwrap())
     }
 
     /// Hands a row to a ledger and the ledger's answer back.
-    pub fn ship(&self, node: &mut Node, lane: Lane, row: Row) -> Acked {
+    pub(crate) fn ship(&self, node: &mut Node, lane: Lane, row: Row) -> Acked {
         let bytes = self.read(lane, row).expect("the row is held");
         match node.apply(&bytes) {
             Outcome::Applied(applied) | Outcome::Duplicate(applied) => self.ack(applied.ack(LOG)),
@@ -129,29 +134,29 @@ impl World {
         }
     }
 
-    pub fn ack(&self, ack: Ack) -> Acked {
+    pub(crate) fn ack(&self, ack: Ack) -> Acked {
         self.runtime.block_on(self.reader.handle_ack(ack)).unwrap()
     }
 
-    pub fn read(&self, lane: Lane, row: Row) -> Option<Vec<u8>> {
+    pub(crate) fn read(&self, lane: Lane, row: Row) -> Option<Vec<u8>> {
         self.runtime.block_on(self.reader.read(lane, row)).unwrap()
     }
 
     /// Shakes hands with a ledger, which must find room.
-    pub fn greet(&self, node: &Node, lane: Lane) -> Resumed {
+    pub(crate) fn greet(&self, node: &Node, lane: Lane) -> Resumed {
         let state = node.ledger.lane_state(DEVICE, lane, LOG);
         self.runtime.block_on(self.reader.handle_state(state)).unwrap().unwrap()
     }
 
     /// Shakes hands and ships all that is sealed.
-    pub fn ship_all(&self, node: &mut Node, lane: Lane) {
+    pub(crate) fn ship_all(&self, node: &mut Node, lane: Lane) {
         let (Resumed::InChain(from) | Resumed::Opened { from, .. }) = self.greet(node, lane);
         let to = self.lane(lane).head.next();
         (from.0..to.0).for_each(|row| drop(self.ship(node, lane, Row(row))));
     }
 
     /// The records of a lane's rows from `from` on.
-    pub fn records(&self, lane: Lane, from: Row) -> Vec<Record> {
+    pub(crate) fn records(&self, lane: Lane, from: Row) -> Vec<Record> {
         let to = self.lane(lane).head.next();
         let batches = (from.0..to.0).map(|row| Batch::parse(self.read(lane, Row(row)).unwrap()));
         batches.flat_map(|batch| Body::open(&batch.unwrap()).unwrap().records).collect()
@@ -159,17 +164,17 @@ impl World {
 }
 
 /// A ledger, and every record that it applied.
-pub struct Node {
-    pub ledger: ShardLedger,
-    pub applied: Vec<Record>,
+pub(crate) struct Node {
+    pub(crate) ledger: ShardLedger,
+    pub(crate) applied: Vec<Record>,
 }
 
 impl Node {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { ledger: ShardLedger::new(ShardId(0)), applied: Vec::new() }
     }
 
-    pub fn apply(&mut self, bytes: &[u8]) -> Outcome {
+    pub(crate) fn apply(&mut self, bytes: &[u8]) -> Outcome {
         let batch = Batch::parse(bytes.to_vec()).unwrap();
         let body = Body::open(&batch).unwrap();
         let kind = EntryKind::Batch { sent: SentClock::default(), batch: Box::new(batch) };
@@ -184,12 +189,12 @@ impl Node {
     }
 
     /// The texts of all lines that were applied, in order.
-    pub fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         texts(&self.applied)
     }
 
     /// Fails unless the ledger's sums are those of the records that it applied.
-    pub fn check(&self) {
+    pub(crate) fn check(&self) {
         for ((_, lane), ledger) in self.ledger.lanes() {
             assert_eq!(
                 ledger.tallies().unequal,
@@ -202,7 +207,7 @@ impl Node {
     }
 }
 
-pub fn texts(records: &[Record]) -> Vec<String> {
+pub(crate) fn texts(records: &[Record]) -> Vec<String> {
     let bodies = records.iter().filter_map(|record| match &record.content {
         Content::Event(event) => Some(String::from_utf8(event.body.clone()).unwrap()),
         Content::Tick(_) | Content::Facts(_) | Content::Gap(_) => None,
@@ -210,12 +215,12 @@ pub fn texts(records: &[Record]) -> Vec<String> {
     bodies.collect()
 }
 
-pub fn open(config: &SpoolConfig, device: DeviceId) -> Result<Spool, OpenError> {
+pub(crate) fn open(config: &SpoolConfig, device: DeviceId) -> Result<Spool, OpenError> {
     spool::open(config, device, Clocks::of_this_boot(Path::new("/proc")), 1)
 }
 
 /// A spool that seals at once and minds no disk.
-pub fn quick(folder: &Path) -> SpoolConfig {
+pub(crate) fn quick(folder: &Path) -> SpoolConfig {
     let mut config = Config::default().spool;
     config.dir = folder.to_owned();
     config.max_bytes = ByteCount::mib(64);
@@ -227,11 +232,11 @@ pub fn quick(folder: &Path) -> SpoolConfig {
     config
 }
 
-pub fn file_info() -> SourceInfo {
+pub(crate) fn file_info() -> SourceInfo {
     SourceInfo::File { path: b"/var/log/app.log".to_vec(), fingerprint: Fingerprint::of(b"line") }
 }
 
-pub fn lines(stream: Stream, start: u64, texts: &[String]) -> Chunk {
+pub(crate) fn lines(stream: Stream, start: u64, texts: &[String]) -> Chunk {
     let mut bytes = Vec::new();
     let mut lines = Vec::new();
     for text in texts {
@@ -245,23 +250,23 @@ pub fn lines(stream: Stream, start: u64, texts: &[String]) -> Chunk {
 }
 
 /// Numbered lines.
-pub fn numbered(numbers: std::ops::Range<u64>) -> Vec<String> {
+pub(crate) fn numbered(numbers: std::ops::Range<u64>) -> Vec<String> {
     numbers.map(|number| format!("line {number}")).collect()
 }
 
 /// One sample of one series.
-pub fn sample(value: i64) -> Vec<Sample> {
+pub(crate) fn sample(value: i64) -> Vec<Sample> {
     let series = Series { metric: "load.1m".to_owned(), labels: Vec::new(), scale: 2 };
     vec![Sample { series: Arc::new(series), value }]
 }
 
 /// Facts of a device.
-pub fn facts(site: &str) -> BTreeMap<String, String> {
+pub(crate) fn facts(site: &str) -> BTreeMap<String, String> {
     BTreeMap::from([("site".to_owned(), site.to_owned())])
 }
 
 /// Waits for something that only asking shows.
-pub fn wait_for(rule: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn wait_for(rule: &str, mut holds: impl FnMut() -> bool) {
     let until = Instant::now() + DEADLINE;
     while !holds() {
         assert!(Instant::now() < until, "{rule}");
@@ -270,7 +275,7 @@ pub fn wait_for(rule: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// The values of all samples, in order.
-pub fn values(records: &[Record]) -> Vec<i64> {
+pub(crate) fn values(records: &[Record]) -> Vec<i64> {
     let ticks = records.iter().filter_map(|record| match &record.content {
         Content::Tick(samples) => Some(samples.iter().map(|sample| sample.value)),
         Content::Event(_) | Content::Facts(_) | Content::Gap(_) => None,

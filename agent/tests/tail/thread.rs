@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use headwater_agent::config::{Config, Globs, StartAt, TailConfig};
 use headwater_agent::tail::{
-    self, Chunk, FileStatuses, Known, Landed, Landing, LandingClosed, TailError,
+    self, Chunk, FileStatuses, Known, Landed, Landing, LandingClosed, Start, TailError,
 };
 use headwater_protocol::position::{Run, SourceId, Stream};
 use headwater_protocol::record::SourceInfo;
@@ -80,7 +80,12 @@ impl Landing for Shared {
         Some(Known::default())
     }
 
-    fn begin(&mut self, source: SourceId, _: SourceInfo, _: u64) -> Result<Stream, LandingClosed> {
+    fn begin(
+        &mut self,
+        source: SourceId,
+        _: SourceInfo,
+        _: Start,
+    ) -> Result<Stream, LandingClosed> {
         let mut received = self.0.lock().unwrap();
         received.runs += 1;
         Ok(Stream { source, run: Run { number: received.runs, nonce: 1 } })

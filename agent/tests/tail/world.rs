@@ -14,7 +14,7 @@ use headwater_agent::config::{
 };
 use headwater_agent::tail::{
     CHUNK_BYTES_MAX, CHUNK_LINES_MAX, Chunk, FileStatus, Known, KnownStream, Landed, Landing,
-    LandingClosed, Line, Moment, Notice, Tail,
+    LandingClosed, Line, Moment, Notice, Start, Tail,
 };
 use headwater_protocol::position::{Check, Run, SourceId, Stream};
 use headwater_protocol::record::{Cause, Gap, Part, SourceInfo};
@@ -73,15 +73,15 @@ impl Landing for Memory {
         &mut self,
         source: SourceId,
         info: SourceInfo,
-        start: u64,
+        start: Start,
     ) -> Result<Stream, LandingClosed> {
         let mut store = self.0.borrow_mut();
         store.runs += 1;
         let stream = Stream { source, run: Run { number: store.runs, nonce: 7 } };
         let stored = Stored {
             info,
-            start,
-            position: start,
+            start: start.position,
+            position: start.position,
             check: Check::NONE,
             is_durable: false,
             records: Vec::new(),

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use headwater_protocol::identity::ShardCount;
 use tokio::net::UnixStream;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::args::Global;
 use super::failure::{Exit, Failure};
@@ -160,8 +160,11 @@ fn ready(node: &NodeHandle) -> String {
 /// Signals that ask for a clean stop.
 #[derive(Debug)]
 pub(crate) struct Stop {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
+    interrupt: Signal,
+    terminate: Signal,
+    /// A terminal that was closed. `None` once it was: shells and kernels say so more than once, which
+    /// is no second wish.
+    hangup: Option<Signal>,
 }
 
 impl Stop {
@@ -171,14 +174,25 @@ impl Stop {
                 Failure::new(Exit::Failed, "cannot listen for signals").cause_of(&error)
             })
         };
-        let interrupt = listen(SignalKind::interrupt())?;
-        Ok(Self { interrupt, terminate: listen(SignalKind::terminate())? })
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            hangup: Some(listen(SignalKind::hangup())?),
+        })
     }
 
     pub(crate) async fn wait(&mut self) {
+        let Self { interrupt, terminate, hangup } = self;
+        let hung_up = async {
+            match hangup {
+                Some(hangup) => drop(hangup.recv().await),
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            () = hung_up => self.hangup = None,
         }
     }
 }

@@ -246,15 +246,17 @@ fn recover_all(
     options: &FoldOptions,
     shards: &[ShardId],
 ) -> Result<RecoveredShards, RecoveryError> {
-    let (mut owned, mut lost) = (BTreeMap::new(), Vec::new());
+    let (mut owned, mut lost, mut replayed) = (BTreeMap::new(), Vec::new(), 0);
     for shard in shards {
         let recovered = recover(&*options.log, *shard)?;
-        if recovered.replayed > 0 {
-            let (from, replayed) = (recovered.snapshot, recovered.replayed);
-            tracing::info!(%shard, ?from, replayed, "shard recovered");
-        }
+        let (from, entries) = (recovered.snapshot, recovered.replayed);
+        tracing::debug!(%shard, ?from, entries, "shard recovered");
+        replayed += entries;
         lost.extend(recovered.lost_in.map(|generation| (*shard, generation)));
         owned.insert(*shard, OwnedShard::new(recovered.state));
+    }
+    if replayed > 0 {
+        tracing::info!(shards = owned.len(), entries = replayed, "log replayed from snapshots");
     }
     Ok((owned, lost))
 }

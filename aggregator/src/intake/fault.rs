@@ -20,7 +20,7 @@ pub(super) enum PeerFault {
     #[error("a frame of the {found} lane came on the stream of the {expected} lane")]
     OtherLane { expected: Lane, found: Lane },
     /// A second stream for a lane.
-    #[error("the {0} lane has a stream already")]
+    #[error("the {0} lane has a stream already, which did not end within 5 s")]
     LaneTwice(Lane),
     /// A batch in another device's name.
     #[error("a batch names device {claimed}, the certificate says {certified}")]

@@ -35,14 +35,14 @@ pub(super) async fn run(
         None => return Ok(()),
     };
     let lane = hello.lane;
-    session.claim(lane)?;
+    let place = session.claim(lane).await?;
     let (answers, answered) = mpsc::channel(LANE_SLOTS);
     let deaf = AtomicBool::new(true);
     let credit = session.credit.lane();
     let reading = Reading { session: &session, lane, deaf: &deaf, credit, answers };
     let writing = Writing { session: &session, deaf: &deaf, send };
     let ended = tokio::try_join!(reading.run(hello, recv), writing.run(answered));
-    session.release(lane);
+    drop(place);
     ended.map(|((), ())| ())
 }
 

@@ -1,13 +1,12 @@
 //! A session: one connection of one device, from its handshake to its end.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use headwater_certs::tls::{TrustFault, explain_received_alert, explain_sent_alert};
 use headwater_protocol::identity::{DeviceId, Lane};
 use headwater_protocol::wire::CloseCode;
 use quinn::{Connection, ConnectionError, Incoming};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::Instrument;
@@ -25,23 +24,17 @@ pub(super) struct SessionContext {
     pub(super) node: Arc<Context>,
     pub(super) device: DeviceId,
     pub(super) credit: SessionCredit,
-    /// Bit per lane that has a stream.
-    lanes: AtomicU8,
+    /// A place per lane for its one stream.
+    streams: [Arc<Semaphore>; Lane::ALL.len()],
 }
 
 impl SessionContext {
-    /// Takes a lane for one stream.
-    pub(super) fn claim(&self, lane: Lane) -> Result<(), PeerFault> {
-        let bit = 1 << lane.code();
-        if self.lanes.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
-            return Ok(());
-        }
-        Err(PeerFault::LaneTwice(lane))
-    }
-
-    /// Gives it back.
-    pub(super) fn release(&self, lane: Lane) {
-        self.lanes.fetch_and(!(1 << lane.code()), Ordering::Relaxed);
+    /// The place of a lane's stream, once the stream before it has ended.
+    pub(super) async fn claim(&self, lane: Lane) -> Result<OwnedSemaphorePermit, PeerFault> {
+        let place = Arc::clone(&self.streams[usize::from(lane.code())]).acquire_owned();
+        let place =
+            timeout(HANDSHAKE_TIMEOUT, place).await.map_err(|_| PeerFault::LaneTwice(lane))?;
+        Ok(place.expect("the places of a session are never closed"))
     }
 }
 
@@ -91,7 +84,7 @@ async fn serve(
         node: Arc::clone(context),
         device,
         credit: context.pool.share(),
-        lanes: AtomicU8::new(0),
+        streams: Lane::ALL.map(|_| Arc::new(Semaphore::new(1))),
     });
     let mut lanes = JoinSet::new();
     let ended = loop {

@@ -100,6 +100,17 @@ fn an_agent_does_not_outlive_an_up_that_is_killed() {
 }
 
 #[test]
+fn a_terminal_that_is_closed_is_a_clean_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut service = up(folder.path());
+    service.line("Ctrl-C stops");
+    until("the agent runs", || lines(folder.path(), "runs") == 1);
+    service.signal("HUP");
+    assert_eq!(service.wait(), Some(0));
+    assert_eq!(std::fs::read_to_string(folder.path().join("bin/stopped")).unwrap(), "term\n");
+}
+
+#[test]
 fn a_port_that_is_taken_is_said_with_the_one_that_is_used() {
     // Whoever has it, this test or another program: it is taken.
     let _held = UdpSocket::bind("127.0.0.1:4433");

@@ -21,6 +21,7 @@ fn a_full_disk_under_the_spool_loses_no_line_and_declares_every_sample() {
     site.write(5_000);
     until("the agent says that its disk is full", || {
         site.agent.start_again_if_it_ended();
+        if let Some(s) = site.agent.status() { eprintln!("{} {} {:?}", s["bulk"], s["sources"], Command::new("df").arg(site.agent.spool()).output().map(|o| String::from_utf8_lossy(&o.stdout).into_owned())); std::thread::sleep(std::time::Duration::from_secs(2)); }
         site.agent.status().is_some_and(|status| status["bulk"]["stall"] == "disk_full")
     });
     disk.free();

@@ -23,7 +23,7 @@ fn a_file_that_may_not_be_read_is_named_with_what_helps_and_the_others_go_on() {
     site.agent.start();
     let open = site.witness.instances.iter().position(|it| it.log == 0).unwrap();
     let readable = site.witness.instances[open].lines.len() as u64;
-    until("the other file is stored whole", || stored(&site) == readable);
+    until("the other file is stored whole", || site.aggregator.lines_read() == readable);
 
     let status = site.agent.status().unwrap();
     let sources = status["sources"].as_array().unwrap();
@@ -42,12 +42,4 @@ fn a_file_that_may_not_be_read_is_named_with_what_helps_and_the_others_go_on() {
 
 fn set_mode(path: &Path, mode: u32) {
     std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
-}
-
-/// Lines that are stored.
-fn stored(site: &Site) -> u64 {
-    let ledger = site.aggregator.json(&["ledger", "show"]);
-    let lanes = ledger[0]["lanes"].as_array().cloned().unwrap_or_default();
-    let bulk = lanes.iter().find(|lane| lane["lane"] == "bulk");
-    bulk.and_then(|lane| lane["records_applied"].as_u64()).unwrap_or(0)
 }

@@ -144,7 +144,7 @@ impl Stage {
     }
 
     fn ledger(&self, device: &str) -> Value {
-        self.site.aggregator.json(&["ledger", "show", device])[0].clone()
+        self.site.aggregator.json(&["ledger", "show", device])
     }
 
     /// The most memory that the node ever held, in KiB.

@@ -19,8 +19,8 @@ fn an_unknown_key_is_named_with_its_place_and_the_nearest_one() {
 
 #[test]
 fn a_wrong_unit_is_named_with_its_key_its_value_and_the_range() {
-    let done = agent_with("[spool]\nmax_bytes = \"1GB\"\n");
-    done.expect_refusal(3, &["spool.max_bytes", "\"1GB\"", "\"64MiB\" to \"1TiB\"", ":2:13"]);
+    let done = agent_with("[spool]\nmax_bytes = \"1 barrel\"\n");
+    done.expect_refusal(3, &["spool.max_bytes", "\"1 barrel\"", "\"64MiB\" to \"1TiB\"", ":2:13"]);
     let done = agent_with("[sample]\ninterval = \"10 parsecs\"\n");
     done.expect_refusal(3, &["sample.interval", "\"10 parsecs\"", "\"1s\" to \"1h\"", ":2:12"]);
     let done = headwater_with("[log]\nsnapshot_every = \"5 parsecs\"\n");
@@ -64,10 +64,10 @@ fn a_token_that_is_wrong_used_or_over_is_refused_and_says_what_to_do() {
     let cut = &good[..good.len() - 9];
     agent("cut").try_enrol(cut).expect_refusal(2, &["token", next]);
     agent("empty").try_enrol("").expect_refusal(2, &["token", "next"]);
-    let revoked = aggregator.token();
-    let id = aggregator.json(&["tokens", "ls"])[0]["id"].as_str().unwrap().to_owned();
-    let _ = aggregator.ask(&["tokens", "revoke", &id]).expect_success("revoke the newest token");
-    agent("revoked").try_enrol(&revoked).expect_refusal(5, &["refused", "token", next]);
+    let created = aggregator.json(&["tokens", "create"]);
+    let (id, revoked) = (created["id"].as_str().unwrap(), created["token"].as_str().unwrap());
+    let _ = aggregator.ask(&["tokens", "revoke", id]).expect_success("revoke a token");
+    agent("revoked").try_enrol(revoked).expect_refusal(5, &["refused", "token", next]);
 
     let _ = agent("first").try_enrol(&good).expect_success("a good token");
     agent("second").try_enrol(&good).expect_refusal(5, &["token", "used", next]);

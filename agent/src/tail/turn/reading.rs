@@ -10,7 +10,7 @@ use super::{Interrupt, Role, Tail, Tailed};
 use crate::tail::file::{Cursor, Read};
 use crate::tail::identity::head_of;
 use crate::tail::notice::Notice;
-use crate::tail::{Chunk, KnownStream, Landing, Moment};
+use crate::tail::{Chunk, KnownStream, Landing, Moment, Start};
 
 impl<L: Landing> Tail<L> {
     /// Reads at most one chunk of lines.
@@ -169,7 +169,7 @@ impl<L: Landing> Tail<L> {
         };
         let info =
             SourceInfo::File { path: file.path.as_os_str().as_bytes().to_vec(), fingerprint };
-        let stream = self.landing.begin(source, info.clone(), position)?;
+        let stream = self.landing.begin(source, info.clone(), Start::new(position, &file.head))?;
         let known = KnownStream { position, check: Check::NONE, info: Some(info) };
         self.streams_mut().begun(stream, known);
         if let Role::Reading { stream: read_as, .. } = &mut file.role {

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use headwater_protocol::position::Stream;
+use headwater_protocol::position::{SourceId, Stream};
 
 use super::scan::{Sighted, is_named_after};
 use super::{Interrupt, Place, Role, Start, Tail, Tailed};
@@ -28,7 +28,8 @@ impl<L: Landing> Tail<L> {
             file.role = Role::Twin;
             return Ok(());
         }
-        if let Some(stream) = self.streams().latest(source) {
+        let furthest = self.furthest_that_fits(file, source)?;
+        if let Some(stream) = furthest.or_else(|| self.streams().latest(source)) {
             return self.resume(file, stream, now);
         }
         if let Start::At(size) = file.start {
@@ -39,6 +40,26 @@ impl<L: Landing> Tail<L> {
             return Ok(());
         }
         self.settle_unknown(file, &head, now)
+    }
+
+    /// The run of a source that was read furthest and whose last bytes the file still has. The latest
+    /// one need not be it after a spool was rolled back: the ledger may know an older one further.
+    fn furthest_that_fits(
+        &self,
+        file: &Tailed,
+        source: SourceId,
+    ) -> Result<Option<Stream>, Interrupt> {
+        let mut furthest: Option<(u64, Stream)> = None;
+        for (stream, known) in self.streams().of(source) {
+            let is_further = furthest.is_none_or(|furthest| furthest <= (known.position, stream));
+            if known.position == 0 || known.position > file.facts.size || !is_further {
+                continue;
+            }
+            if fits(known, &window_of(&file.file, known.position)?) {
+                furthest = Some((known.position, stream));
+            }
+        }
+        Ok(furthest.map(|(_, stream)| stream))
     }
 
     fn settle_unknown(
