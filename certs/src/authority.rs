@@ -46,9 +46,8 @@ impl Authority {
         let random = |source| CreateError::Random { source };
 
         let root_profile = profile::root(&trust_domain, &root_key, now).map_err(random)?;
-        let root = root_profile
-            .self_signed(&root_key)
-            .map_err(|source| CreateError::Root { source })?;
+        let root =
+            root_profile.self_signed(&root_key).map_err(|source| CreateError::Root { source })?;
         let issuing_profile = profile::issuing(&trust_domain, &issuing_key, now).map_err(random)?;
         let issuer = rcgen::Issuer::from_params(&root_profile, &root_key);
         let issuing = issuing_profile

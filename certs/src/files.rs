@@ -62,11 +62,7 @@ impl std::fmt::Display for WriteStep {
 
 impl WriteStep {
     pub(crate) fn failed(self, path: &Path) -> impl FnOnce(io::Error) -> WriteError {
-        move |source| WriteError {
-            step: self,
-            path: path.to_owned(),
-            source,
-        }
+        move |source| WriteError { step: self, path: path.to_owned(), source }
     }
 }
 
@@ -105,9 +101,7 @@ impl ReadError {
 pub(crate) fn create_folder(folder: &Path) -> Result<(), WriteError> {
     let mut builder = DirBuilder::new();
     builder.recursive(true).mode(0o700);
-    builder
-        .create(folder)
-        .map_err(WriteStep::CreateFolder.failed(folder))
+    builder.create(folder).map_err(WriteStep::CreateFolder.failed(folder))
 }
 
 /// Replaces `folder/name` by `content`, mode 0600.
@@ -127,8 +121,7 @@ pub(crate) fn write_private(folder: &Path, name: &str, content: &[u8]) -> Result
         .mode(0o600)
         .open(&partial)
         .map_err(WriteStep::Create.failed(&partial))?;
-    file.write_all(content)
-        .map_err(WriteStep::Write.failed(&partial))?;
+    file.write_all(content).map_err(WriteStep::Write.failed(&partial))?;
     file.sync_all().map_err(WriteStep::Sync.failed(&partial))?;
     std::fs::rename(&partial, &path).map_err(WriteStep::Rename.failed(&path))?;
     sync_folder(folder)
@@ -143,19 +136,13 @@ pub(crate) fn sync_folder(folder: &Path) -> Result<(), WriteError> {
 
 /// Reads a whole file, up to [`FILE_BYTES_MAX`].
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, ReadError> {
-    let failed = |source| ReadError::Read {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| ReadError::Read { path: path.to_owned(), source };
     let mut content = Vec::new();
     File::open(path)
         .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut content))
         .map_err(failed)?;
     if content.len() as u64 > FILE_BYTES_MAX {
-        return Err(ReadError::TooLarge {
-            path: path.to_owned(),
-            bytes_max: FILE_BYTES_MAX,
-        });
+        return Err(ReadError::TooLarge { path: path.to_owned(), bytes_max: FILE_BYTES_MAX });
     }
     Ok(content)
 }
@@ -178,9 +165,7 @@ pub(crate) fn pem(label: &str, der: &[u8]) -> String {
 
 /// Writes certificates as PEM sections, in the order given.
 pub(crate) fn certificates_pem<'a>(ders: impl IntoIterator<Item = &'a [u8]>) -> String {
-    ders.into_iter()
-        .map(|der| pem("CERTIFICATE", der))
-        .collect()
+    ders.into_iter().map(|der| pem("CERTIFICATE", der)).collect()
 }
 
 /// Appends to the last component of a path.
@@ -221,11 +206,7 @@ mod tests {
             assert_eq!(read(&inner.join("key")).unwrap(), content.as_bytes());
             assert_eq!(mode(&inner.join("key")), 0o600);
         }
-        assert_eq!(
-            std::fs::read_dir(&inner).unwrap().count(),
-            1,
-            "no temporary file stays"
-        );
+        assert_eq!(std::fs::read_dir(&inner).unwrap().count(), 1, "no temporary file stays");
     }
 
     #[test]

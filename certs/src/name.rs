@@ -96,9 +96,7 @@ impl FromStr for NodeId {
     type Err = LabelError;
 
     fn from_str(text: &str) -> Result<Self, LabelError> {
-        check_label(text, NODE_ID_BYTES_MAX, |c| {
-            c.is_ascii_alphanumeric() || ".-_".contains(c)
-        })?;
+        check_label(text, NODE_ID_BYTES_MAX, |c| c.is_ascii_alphanumeric() || ".-_".contains(c))?;
         Ok(Self(text.to_owned()))
     }
 }
@@ -161,10 +159,7 @@ fn check_label(
         return Err(LabelError::Empty);
     }
     if text.len() > bytes_max {
-        return Err(LabelError::TooLong {
-            bytes: text.len(),
-            bytes_max,
-        });
+        return Err(LabelError::TooLong { bytes: text.len(), bytes_max });
     }
     if let Some((at, character)) = text.char_indices().find(|(_, c)| !allowed(*c)) {
         return Err(LabelError::Character { character, at });
@@ -193,35 +188,14 @@ mod tests {
             ("fleet.example.com", None),
             ("", Some(LabelError::Empty)),
             ("..", Some(LabelError::Dots)),
-            (
-                "Fleet",
-                Some(LabelError::Character {
-                    character: 'F',
-                    at: 0,
-                }),
-            ),
-            (
-                "a/node/b",
-                Some(LabelError::Character {
-                    character: '/',
-                    at: 1,
-                }),
-            ),
-            (
-                "a\n",
-                Some(LabelError::Character {
-                    character: '\n',
-                    at: 1,
-                }),
-            ),
+            ("Fleet", Some(LabelError::Character { character: 'F', at: 0 })),
+            ("a/node/b", Some(LabelError::Character { character: '/', at: 1 })),
+            ("a\n", Some(LabelError::Character { character: '\n', at: 1 })),
         ] {
             assert_eq!(text.parse::<TrustDomain>().err(), expected, "{text:?}");
         }
         let long = "a".repeat(65);
-        assert!(matches!(
-            long.parse::<TrustDomain>(),
-            Err(LabelError::TooLong { .. })
-        ));
+        assert!(matches!(long.parse::<TrustDomain>(), Err(LabelError::TooLong { .. })));
     }
 
     #[test]

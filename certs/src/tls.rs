@@ -66,12 +66,7 @@ pub fn node_server_config(
     clock: Arc<dyn TimeProvider>,
 ) -> Result<Arc<ServerConfig>, ConfigError> {
     let verifier = client_verifier(identity, Role::Device, expired)?;
-    server(
-        verifier,
-        identity.chain().to_vec(),
-        identity.key(),
-        (ALPN_DEVICE, clock),
-    )
+    server(verifier, identity.chain().to_vec(), identity.key(), (ALPN_DEVICE, clock))
 }
 
 /// Returns how a node connects to another with [`ALPN_NODE`].
@@ -97,12 +92,7 @@ pub fn relay_server_config(
     clock: Arc<dyn TimeProvider>,
 ) -> Result<Arc<ServerConfig>, ConfigError> {
     let verifier = client_verifier(identity, Role::Node, ExpiredDevices::Refuse)?;
-    server(
-        verifier,
-        identity.chain().to_vec(),
-        identity.key(),
-        (ALPN_NODE, clock),
-    )
+    server(verifier, identity.chain().to_vec(), identity.key(), (ALPN_NODE, clock))
 }
 
 /// Returns how a node serves enrolment with [`ALPN_ENROL`]: no certificate is asked of the client,
@@ -115,12 +105,7 @@ pub fn enrol_server_config(
     clock: Arc<dyn TimeProvider>,
 ) -> Result<Arc<ServerConfig>, ConfigError> {
     let chain = [identity.chain(), identity.bundle()].concat();
-    server(
-        Arc::new(NoClientAuth),
-        chain,
-        identity.key(),
-        (ALPN_ENROL, clock),
-    )
+    server(Arc::new(NoClientAuth), chain, identity.key(), (ALPN_ENROL, clock))
 }
 
 /// Returns how a device enrols with [`ALPN_ENROL`]: it accepts a node whose chain ends in a root
@@ -197,9 +182,7 @@ fn client_verifier(
 fn root_store(bundle: &[CertificateDer<'static>]) -> Result<RootCertStore, ConfigError> {
     let mut roots = RootCertStore::empty();
     for root in bundle {
-        roots
-            .add(root.clone())
-            .map_err(|source| ConfigError::Root { source })?;
+        roots.add(root.clone()).map_err(|source| ConfigError::Root { source })?;
     }
     Ok(roots)
 }

@@ -50,9 +50,8 @@ impl Agent {
             agent.spool(),
             address,
         );
-        let tail = format!(
-            "[[tail]]\nname = \"logs\"\npaths = {patterns:?}\nstart_at = \"beginning\"\n"
-        );
+        let tail =
+            format!("[[tail]]\nname = \"logs\"\npaths = {patterns:?}\nstart_at = \"beginning\"\n");
         let tail = if patterns.is_empty() { String::new() } else { tail };
         std::fs::write(agent.config(), text + &tail).unwrap();
         agent

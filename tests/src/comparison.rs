@@ -144,7 +144,9 @@ impl<'a> Reading<'a> {
                 && let Some((instance, offset)) = self.home[at]
             {
                 let log = &self.witness.logs[self.witness.instances[instance].log];
-                self.found.places.push(format!("lost: {at} of {log}, file {instance}, at {offset}"));
+                self.found
+                    .places
+                    .push(format!("lost: {at} of {log}, file {instance}, at {offset}"));
             }
         }
         self.found

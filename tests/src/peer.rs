@@ -168,7 +168,8 @@ pub fn batch(device: DeviceId, state: &LaneState) -> Batch {
     let run = Run { number: state.run_highest + 1, nonce: 7 };
     let stream = Stream { source: SourceId([9; 16]), run };
     let mut body = BodyBuilder::default();
-    let info = SourceInfo::File { path: b"/intruder.log".to_vec(), fingerprint: Default::default() };
+    let info =
+        SourceInfo::File { path: b"/intruder.log".to_vec(), fingerprint: Default::default() };
     body.cover(stream, Some(&info), Mark::default(), Check::NONE);
     let line = Line { taken: 6, time_us: 1, part: Part::Whole, body: b"hello" };
     body.push_line(stream, line);
@@ -250,4 +251,3 @@ pub fn fresh_state(lane: Lane) -> LaneState {
         generation: Default::default(),
     }
 }
-

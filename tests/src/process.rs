@@ -234,4 +234,3 @@ pub fn run_into(command: &mut Command, stdout: &Path, stderr: &Path) -> ExitStat
         panic!("{command:?} does not end within {DEADLINE:?}:\n{said}")
     })
 }
-

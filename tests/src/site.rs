@@ -50,12 +50,8 @@ impl Site {
     pub fn within(folder: PathBuf, seed: u64, logs: &[&str]) -> Self {
         let aggregator = Aggregator::create(&folder.join("aggregator"));
         let pattern = folder.join("logs/*.log").display().to_string();
-        let agent = Agent::new(
-            "edge-1",
-            &folder.join("agent"),
-            &aggregator.intake_address(),
-            &[pattern],
-        );
+        let agent =
+            Agent::new("edge-1", &folder.join("agent"), &aggregator.intake_address(), &[pattern]);
         agent.enrol(&aggregator);
         let logs = logs.iter().map(|log| (*log).to_owned()).collect();
         let witness = Witness { seed, logs, instances: Vec::new() };

@@ -53,8 +53,18 @@ pub fn number_of(body: &[u8]) -> Option<u64> {
 }
 
 const WORDS: [&[u8]; 12] = [
-    b"request ", b"id=", b"4711 ", b"took ", b"12 ms ", b"GET /index ", b"\"quoted\" ", b"\t",
-    b"error: ", "Gr\u{fc}\u{df}e ".as_bytes(), b"a=b;", b"2026-11-21T08:00:00Z ",
+    b"request ",
+    b"id=",
+    b"4711 ",
+    b"took ",
+    b"12 ms ",
+    b"GET /index ",
+    b"\"quoted\" ",
+    b"\t",
+    b"error: ",
+    "Gr\u{fc}\u{df}e ".as_bytes(),
+    b"a=b;",
+    b"2026-11-21T08:00:00Z ",
 ];
 
 /// One file from its creation on, through all its names.

@@ -39,8 +39,11 @@ fn up_shows_this_host_lets_the_next_one_in_and_goes_on_where_it_stopped() {
 }
 
 fn up(folder: &Path) -> Process {
-    let mut process =
-        Process::start("headwater up", command(HEADWATER, folder).arg("up"), &folder.join("up.log"));
+    let mut process = Process::start(
+        "headwater up",
+        command(HEADWATER, folder).arg("up"),
+        &folder.join("up.log"),
+    );
     process.line("Ctrl-C stops");
     process
 }

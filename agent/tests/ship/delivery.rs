@@ -1,6 +1,7 @@
 //! What arrives when nothing goes wrong, and when nodes come and go.
 
 use headwater_agent::ship::Link;
+use headwater_agent::tail::Landing;
 use headwater_protocol::identity::Lane;
 
 use crate::world::{World, loopback, node_identity, numbered, sample, wait_for};
@@ -80,10 +81,12 @@ fn an_agent_that_starts_again_goes_on_where_it_stopped() {
     world.wait_acked(Lane::Bulk, 10);
     world.stop();
     world.start();
-    let known = {
-        use headwater_agent::tail::Landing;
-        world.agent().landing.known().expect("it was anchored before")
-    };
+    let mut known = None;
+    wait_for("the ledger speaks to the spool", || {
+        known = world.agent().landing.known();
+        known.is_some()
+    });
+    let known = known.unwrap();
     assert_eq!(known.streams[&stream].position, at);
     world.append(stream, at, &numbered(10..20));
     world.wait_acked(Lane::Bulk, 20);

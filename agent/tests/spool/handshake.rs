@@ -171,7 +171,10 @@ fn a_run_of_a_file_is_known_with_what_it_is() {
     world.wait_sealed(Lane::Bulk, 1);
     let (folder, config) = world.stop();
     let mut world = World::open(folder, config);
-    assert!(world.landing.known().is_none(), "a spool that was put back learns first what it forgot");
+    assert!(
+        world.landing.known().is_none(),
+        "a spool that was put back learns first what it forgot"
+    );
     world.greet(&Node::new(), Lane::Bulk);
     let known = world.landing.known().expect("the ledger has spoken");
     assert_eq!(known.streams[&stream].info, Some(file_info()));

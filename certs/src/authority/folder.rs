@@ -42,9 +42,7 @@ pub(super) fn save(authority: &Authority, folder: &Path) -> Result<(), SaveError
         {
             // The refusal is what counts; a leftover is removed by the next attempt.
             drop(std::fs::remove_dir_all(&partial));
-            Err(SaveError::Occupied {
-                folder: folder.to_owned(),
-            })
+            Err(SaveError::Occupied { folder: folder.to_owned() })
         }
         Err(source) => Err(failed(WriteStep::Rename.failed(folder)(source))),
     }
@@ -54,10 +52,7 @@ fn contents(authority: &Authority) -> Vec<(&'static str, String)> {
     let mut contents = vec![
         (ROOT_CERTIFICATE, files::pem("CERTIFICATE", &authority.root)),
         (ISSUING_KEY, authority.issuing_key.serialize_pem()),
-        (
-            ISSUING_CERTIFICATE,
-            files::pem("CERTIFICATE", &authority.issuing),
-        ),
+        (ISSUING_CERTIFICATE, files::pem("CERTIFICATE", &authority.issuing)),
     ];
     if let Some(key) = &authority.root_key {
         contents.push((ROOT_KEY, key.serialize_pem()));
@@ -79,13 +74,10 @@ pub(super) fn load(folder: &Path) -> Result<Authority, LoadError> {
         source,
     })?;
     if !signed {
-        return Err(LoadError::OtherRoot {
-            folder: folder.to_owned(),
-        });
+        return Err(LoadError::OtherRoot { folder: folder.to_owned() });
     }
-    let trust_domain = read_domain(&root_certificate).ok_or_else(|| LoadError::TrustDomain {
-        path: folder.join(ROOT_CERTIFICATE),
-    })?;
+    let trust_domain = read_domain(&root_certificate)
+        .ok_or_else(|| LoadError::TrustDomain { path: folder.join(ROOT_CERTIFICATE) })?;
     Ok(Authority {
         trust_domain,
         pin: root_certificate.pin,
@@ -93,41 +85,29 @@ pub(super) fn load(folder: &Path) -> Result<Authority, LoadError> {
         root_key,
         issuing,
         issuing_key,
-        issuing_not_after: issuing_certificate
-            .not_after
-            .min(root_certificate.not_after),
+        issuing_not_after: issuing_certificate.not_after.min(root_certificate.not_after),
     })
 }
 
 fn certificate(path: &Path) -> Result<(CertificateDer<'static>, Certificate), LoadError> {
     let content = files::read(path).map_err(|source| LoadError::Read { source })?;
-    let der = CertificateDer::from_pem_slice(&content).map_err(|source| LoadError::Pem {
-        path: path.to_owned(),
-        source,
-    })?;
-    let certificate = Certificate::read(&der).map_err(|source| LoadError::Certificate {
-        path: path.to_owned(),
-        source,
-    })?;
+    let der = CertificateDer::from_pem_slice(&content)
+        .map_err(|source| LoadError::Pem { path: path.to_owned(), source })?;
+    let certificate = Certificate::read(&der)
+        .map_err(|source| LoadError::Certificate { path: path.to_owned(), source })?;
     Ok((der, certificate))
 }
 
 fn key(path: &Path, expected: Pin) -> Result<KeyPair, LoadError> {
     let content = files::read(path).map_err(|source| LoadError::Read { source })?;
-    let der = PrivatePkcs8KeyDer::from_pem_slice(&content).map_err(|source| LoadError::Pem {
-        path: path.to_owned(),
-        source,
-    })?;
-    let pair = KeyPair::try_from(&der).map_err(|source| LoadError::Key {
-        path: path.to_owned(),
-        source,
-    })?;
+    let der = PrivatePkcs8KeyDer::from_pem_slice(&content)
+        .map_err(|source| LoadError::Pem { path: path.to_owned(), source })?;
+    let pair = KeyPair::try_from(&der)
+        .map_err(|source| LoadError::Key { path: path.to_owned(), source })?;
     if Pin::of_public_key(&pair.subject_public_key_info()) == expected {
         Ok(pair)
     } else {
-        Err(LoadError::KeyMismatch {
-            path: path.to_owned(),
-        })
+        Err(LoadError::KeyMismatch { path: path.to_owned() })
     }
 }
 

@@ -47,10 +47,7 @@ impl Authority {
         now: UnixTime,
     ) -> Result<Issued, IssueError> {
         let key = requested_key(csr_der).map_err(|source| IssueError::Csr { source })?;
-        let id = SpiffeId::Device {
-            trust_domain: self.trust_domain.clone(),
-            device,
-        };
+        let id = SpiffeId::Device { trust_domain: self.trust_domain.clone(), device };
         let (params, serial) = self.leaf(&id, validity, now)?;
         self.sign(&params, serial, &key)
     }
@@ -71,10 +68,7 @@ impl Authority {
         now: UnixTime,
     ) -> Result<NodeIdentity, IssueError> {
         let key = DeviceKey::generate().map_err(|source| IssueError::Key { source })?;
-        let id = SpiffeId::Node {
-            trust_domain: self.trust_domain.clone(),
-            node: node.clone(),
-        };
+        let id = SpiffeId::Node { trust_domain: self.trust_domain.clone(), node: node.clone() };
         let (mut params, serial) = self.leaf(&id, validity, now)?;
         for (position, name) in hosts.iter().enumerate() {
             let name = profile::host(name).ok_or(IssueError::Host { position })?;
@@ -93,9 +87,7 @@ impl Authority {
     ) -> Result<(CertificateParams, Serial), IssueError> {
         if now >= self.issuing_not_after {
             let ago = now.as_secs() - self.issuing_not_after.as_secs();
-            return Err(IssueError::AuthorityExpired {
-                ago: Duration::from_secs(ago),
-            });
+            return Err(IssueError::AuthorityExpired { ago: Duration::from_secs(ago) });
         }
         let serial = Serial::random().map_err(|source| IssueError::Random { source })?;
         let validity = Validity::starting(now, length, self.issuing_not_after);
@@ -110,9 +102,7 @@ impl Authority {
     ) -> Result<Issued, IssueError> {
         let issuer = Issuer::from_ca_cert_der(&self.issuing, &self.issuing_key)
             .map_err(|source| IssueError::Sign { source })?;
-        let leaf = params
-            .signed_by(key, &issuer)
-            .map_err(|source| IssueError::Sign { source })?;
+        let leaf = params.signed_by(key, &issuer).map_err(|source| IssueError::Sign { source })?;
         let not_after = u64::try_from(params.not_after.unix_timestamp()).unwrap_or_default();
         Ok(Issued {
             chain: vec![leaf.into(), self.issuing.clone()],

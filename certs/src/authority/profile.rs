@@ -25,14 +25,8 @@ impl Validity {
     /// Starts a little before `now` and lasts for `length` after it, but not beyond `end`.
     pub(super) fn starting(now: UnixTime, length: Duration, end: UnixTime) -> Self {
         let start = now.as_secs().saturating_sub(VALIDITY_BACKDATED.as_secs());
-        let stop = now
-            .as_secs()
-            .saturating_add(length.as_secs())
-            .min(end.as_secs());
-        Self {
-            not_before: unix_time(start),
-            not_after: unix_time(stop),
-        }
+        let stop = now.as_secs().saturating_add(length.as_secs()).min(end.as_secs());
+        Self { not_before: unix_time(start), not_after: unix_time(stop) }
     }
 }
 
@@ -44,10 +38,7 @@ pub(super) fn root(
 ) -> Result<CertificateParams, getrandom::Error> {
     let mut params = authority("root", trust_domain, key)?;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1));
-    apply(
-        &mut params,
-        Validity::starting(now, ROOT_VALIDITY, TIME_MAX),
-    );
+    apply(&mut params, Validity::starting(now, ROOT_VALIDITY, TIME_MAX));
     Ok(params)
 }
 
@@ -59,15 +50,10 @@ pub(super) fn issuing(
 ) -> Result<CertificateParams, getrandom::Error> {
     let mut params = authority("issuing", trust_domain, key)?;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.extended_key_usages = vec![
-        ExtendedKeyUsagePurpose::ServerAuth,
-        ExtendedKeyUsagePurpose::ClientAuth,
-    ];
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     params.use_authority_key_identifier_extension = true;
-    apply(
-        &mut params,
-        Validity::starting(now, ISSUING_VALIDITY, issuing_not_after(now)),
-    );
+    apply(&mut params, Validity::starting(now, ISSUING_VALIDITY, issuing_not_after(now)));
     Ok(params)
 }
 
@@ -85,10 +71,7 @@ fn authority(
     // The key's hash keeps the names of two authorities apart; otherwise a chain to the wrong one
     // would fail as a bad signature instead of an unknown issuer.
     let pin = Pin::of_public_key(&key.subject_public_key_info());
-    let mark: String = pin.as_bytes()[..4]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let mark: String = pin.as_bytes()[..4].iter().map(|byte| format!("{byte:02x}")).collect();
     params.distinguished_name = subject(trust_domain, &format!("Headwater {kind} {mark}"));
     params.subject_alt_names = vec![uri(&domain_uri(trust_domain))];
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -110,10 +93,7 @@ pub(super) fn leaf(id: &SpiffeId, serial: Serial, validity: Validity) -> Certifi
     params.extended_key_usages = match id {
         SpiffeId::Device { .. } => vec![ExtendedKeyUsagePurpose::ClientAuth],
         SpiffeId::Node { .. } => {
-            vec![
-                ExtendedKeyUsagePurpose::ServerAuth,
-                ExtendedKeyUsagePurpose::ClientAuth,
-            ]
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth]
         }
     };
     params.use_authority_key_identifier_extension = true;

@@ -13,9 +13,8 @@ pub const FRAME_HEADER_BYTES: usize = 4;
 /// The payload is empty or too large.
 pub fn frame(payload: &[u8]) -> Result<Vec<u8>, FrameError> {
     check(payload.len())?;
-    let length = u32::try_from(payload.len()).map_err(|_| FrameError::TooLarge {
-        bytes: payload.len(),
-    })?;
+    let length =
+        u32::try_from(payload.len()).map_err(|_| FrameError::TooLarge { bytes: payload.len() })?;
     Ok([&length.to_be_bytes(), payload].concat())
 }
 
@@ -85,39 +84,18 @@ mod tests {
         for length in 0..framed.len() {
             assert_eq!(split(&framed[..length]), Ok(None), "cut at {length}");
         }
-        assert_eq!(
-            split(&framed),
-            Ok(Some(Split {
-                payload: b"payload",
-                rest: b""
-            }))
-        );
+        assert_eq!(split(&framed), Ok(Some(Split { payload: b"payload", rest: b"" })));
         let two = [framed.as_slice(), b"rest"].concat();
-        assert_eq!(
-            split(&two),
-            Ok(Some(Split {
-                payload: b"payload",
-                rest: b"rest"
-            }))
-        );
+        assert_eq!(split(&two), Ok(Some(Split { payload: b"payload", rest: b"rest" })));
     }
 
     #[test]
     fn a_length_beyond_the_limit_is_refused_before_memory_is_taken() {
         assert_eq!(payload_length([0, 1, 0, 0]), Ok(65_536));
-        assert_eq!(
-            payload_length([0, 1, 0, 1]),
-            Err(FrameError::TooLarge { bytes: 65_537 })
-        );
-        assert!(matches!(
-            payload_length([0xff; 4]),
-            Err(FrameError::TooLarge { .. })
-        ));
+        assert_eq!(payload_length([0, 1, 0, 1]), Err(FrameError::TooLarge { bytes: 65_537 }));
+        assert!(matches!(payload_length([0xff; 4]), Err(FrameError::TooLarge { .. })));
         assert_eq!(payload_length([0; 4]), Err(FrameError::Empty));
-        assert!(matches!(
-            split(&[0xff; 5]),
-            Err(FrameError::TooLarge { .. })
-        ));
+        assert!(matches!(split(&[0xff; 5]), Err(FrameError::TooLarge { .. })));
         assert_eq!(frame(&[]), Err(FrameError::Empty));
         assert!(frame(&[0; 65_536]).is_ok());
         assert!(frame(&[0; 65_537]).is_err());

@@ -54,8 +54,7 @@ impl EnrolRequest {
     /// # Errors
     /// A field or the whole is larger than the node accepts.
     pub fn encode(&self) -> Result<Vec<u8>, EncodeError> {
-        self.check()
-            .map_err(|source| EncodeError::Content { source })?;
+        self.check().map_err(|source| EncodeError::Content { source })?;
         wire::encode(self)
     }
 
@@ -65,9 +64,7 @@ impl EnrolRequest {
     /// It is no request, or breaks a limit. The peer is to blame.
     pub fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
         let request: Self = wire::decode(payload)?;
-        request
-            .check()
-            .map_err(|source| DecodeError::Content { source })?;
+        request.check().map_err(|source| DecodeError::Content { source })?;
         Ok(request)
     }
 
@@ -177,8 +174,7 @@ impl EnrolResponse {
     /// # Errors
     /// A field or the whole is larger than the device accepts.
     pub fn encode(&self) -> Result<Vec<u8>, EncodeError> {
-        self.check()
-            .map_err(|source| EncodeError::Content { source })?;
+        self.check().map_err(|source| EncodeError::Content { source })?;
         wire::encode(self)
     }
 
@@ -188,9 +184,7 @@ impl EnrolResponse {
     /// It is no answer, or breaks a limit. The peer is to blame.
     pub fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
         let response: Self = wire::decode(payload)?;
-        response
-            .check()
-            .map_err(|source| DecodeError::Content { source })?;
+        response.check().map_err(|source| DecodeError::Content { source })?;
         Ok(response)
     }
 
@@ -211,15 +205,7 @@ fn text(field: &'static str, value: &str) -> Result<(), MessageError> {
 }
 
 fn at_most(field: &'static str, size: usize, size_max: usize) -> Result<(), MessageError> {
-    if size > size_max {
-        Err(MessageError {
-            field,
-            size,
-            size_max,
-        })
-    } else {
-        Ok(())
-    }
+    if size > size_max { Err(MessageError { field, size, size_max }) } else { Ok(()) }
 }
 
 /// A field of a message is larger than it may be.

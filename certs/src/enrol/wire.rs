@@ -12,22 +12,16 @@ pub const VERSION: u8 = 1;
 pub(super) fn encode(message: &impl Serialize) -> Result<Vec<u8>, EncodeError> {
     let mut payload = vec![VERSION];
     let mut writer = rmp_serde::Serializer::new(&mut payload).with_struct_map();
-    message
-        .serialize(&mut writer)
-        .map_err(|source| EncodeError::Encode { source })?;
+    message.serialize(&mut writer).map_err(|source| EncodeError::Encode { source })?;
     if payload.len() > PAYLOAD_BYTES_MAX {
-        return Err(EncodeError::TooLarge {
-            bytes: payload.len(),
-        });
+        return Err(EncodeError::TooLarge { bytes: payload.len() });
     }
     Ok(payload)
 }
 
 pub(super) fn decode<Message: DeserializeOwned>(payload: &[u8]) -> Result<Message, DecodeError> {
     if payload.len() > PAYLOAD_BYTES_MAX {
-        return Err(DecodeError::TooLarge {
-            bytes: payload.len(),
-        });
+        return Err(DecodeError::TooLarge { bytes: payload.len() });
     }
     let (version, mut rest) = payload.split_first().ok_or(DecodeError::Empty)?;
     if *version != VERSION {

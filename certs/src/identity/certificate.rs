@@ -61,9 +61,7 @@ pub(crate) fn is_signed_by(
     issuer: &CertificateDer<'_>,
 ) -> Result<bool, CertificateError> {
     let issuer = parse(issuer)?;
-    Ok(parse(certificate)?
-        .verify_signature(Some(issuer.public_key()))
-        .is_ok())
+    Ok(parse(certificate)?.verify_signature(Some(issuer.public_key())).is_ok())
 }
 
 fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, CertificateError> {
@@ -78,9 +76,7 @@ fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, Certifi
 
 fn unix_time(unix_s: i64) -> Result<UnixTime, CertificateError> {
     let unix_s = u64::try_from(unix_s).map_err(|_| CertificateError::BeforeEpoch)?;
-    Ok(UnixTime::since_unix_epoch(std::time::Duration::from_secs(
-        unix_s,
-    )))
+    Ok(UnixTime::since_unix_epoch(std::time::Duration::from_secs(unix_s)))
 }
 
 /// Number of a certificate, unique within its authority: up to 20 bytes, the most significant
@@ -108,9 +104,7 @@ impl Serial {
         let mut bytes = [0; SERIAL_BYTES_MAX];
         let start = SERIAL_BYTES_MAX
             .checked_sub(digits.len())
-            .ok_or(CertificateError::Serial {
-                bytes: digits.len(),
-            })?;
+            .ok_or(CertificateError::Serial { bytes: digits.len() })?;
         bytes[start..].copy_from_slice(digits);
         Ok(Self(bytes))
     }
@@ -130,9 +124,7 @@ impl Serial {
 
 impl fmt::Display for Serial {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.digits()
-            .iter()
-            .try_for_each(|byte| write!(formatter, "{byte:02x}"))
+        self.digits().iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
     }
 }
 

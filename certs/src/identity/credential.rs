@@ -47,15 +47,7 @@ impl Credential {
         for root in &bundle {
             Certificate::read(root).map_err(|source| CredentialError::Root { source })?;
         }
-        Ok((
-            Self {
-                leaf,
-                chain,
-                bundle,
-                key: key.key_der(),
-            },
-            id,
-        ))
+        Ok((Self { leaf, chain, bundle, key: key.key_der() }, id))
     }
 
     pub(super) fn key(&self) -> PrivateKeyDer<'static> {
@@ -66,9 +58,7 @@ impl Credential {
         files::create_folder(folder).map_err(|source| SaveError { source })?;
         let bundle = files::certificates_pem(self.bundle.iter().map(AsRef::as_ref));
         let mut identity = files::pem("PRIVATE KEY", self.key.secret_pkcs8_der());
-        identity.push_str(&files::certificates_pem(
-            self.chain.iter().map(AsRef::as_ref),
-        ));
+        identity.push_str(&files::certificates_pem(self.chain.iter().map(AsRef::as_ref)));
         // The roots first: an identity without roots could not be loaded, roots without an identity
         // harm nobody.
         files::write_private(folder, BUNDLE_FILE, bundle.as_bytes())
@@ -79,15 +69,10 @@ impl Credential {
     pub(super) fn load(folder: &Path) -> Result<(Self, SpiffeId), LoadError> {
         let path = folder.join(IDENTITY_FILE);
         let identity = files::read(&path).map_err(|source| LoadError::Read { source })?;
-        let key =
-            PrivatePkcs8KeyDer::from_pem_slice(&identity).map_err(|source| LoadError::Pem {
-                path: path.clone(),
-                source,
-            })?;
-        let key = DeviceKey::from_der(&key).map_err(|source| LoadError::Key {
-            path: path.clone(),
-            source,
-        })?;
+        let key = PrivatePkcs8KeyDer::from_pem_slice(&identity)
+            .map_err(|source| LoadError::Pem { path: path.clone(), source })?;
+        let key = DeviceKey::from_der(&key)
+            .map_err(|source| LoadError::Key { path: path.clone(), source })?;
         let chain = certificates(&path, &identity)?;
 
         let bundle_path = folder.join(BUNDLE_FILE);
@@ -104,20 +89,12 @@ pub(crate) fn certificates(
 ) -> Result<Vec<CertificateDer<'static>>, LoadError> {
     CertificateDer::pem_slice_iter(pem)
         .collect::<Result<_, _>>()
-        .map_err(|source| LoadError::Pem {
-            path: path.to_owned(),
-            source,
-        })
+        .map_err(|source| LoadError::Pem { path: path.to_owned(), source })
 }
 
 /// Returns an error unless the certificate carries the role.
 pub(super) fn wrong_role(expected: Role, presented: Role) -> CredentialError {
-    CredentialError::Leaf {
-        source: PeerError::WrongRole {
-            expected,
-            presented,
-        },
-    }
+    CredentialError::Leaf { source: PeerError::WrongRole { expected, presented } }
 }
 
 /// Why key, chain and roots do not make an identity.

@@ -18,9 +18,7 @@ impl DeviceKey {
     /// # Errors
     /// The operating system has no randomness to give.
     pub fn generate() -> Result<Self, KeyError> {
-        KeyPair::generate()
-            .map(Self)
-            .map_err(|source| KeyError::Generate { source })
+        KeyPair::generate().map(Self).map_err(|source| KeyError::Generate { source })
     }
 
     /// Reads what [`key_pem`](Self::key_pem) wrote.
@@ -34,9 +32,7 @@ impl DeviceKey {
     }
 
     pub(crate) fn from_der(der: &PrivatePkcs8KeyDer<'_>) -> Result<Self, KeyError> {
-        KeyPair::try_from(der)
-            .map(Self)
-            .map_err(|source| KeyError::Read { source })
+        KeyPair::try_from(der).map(Self).map_err(|source| KeyError::Read { source })
     }
 
     /// Returns the key as PEM (PKCS #8). It belongs in a file of mode 0600 and nowhere else.
@@ -109,10 +105,7 @@ pub enum KeyError {
 /// Names and extensions in the request are ignored.
 pub(crate) fn requested_key(csr_der: &[u8]) -> Result<SubjectPublicKeyInfo, CsrError> {
     if csr_der.len() > CSR_BYTES_MAX {
-        return Err(CsrError::TooLarge {
-            bytes: csr_der.len(),
-            bytes_max: CSR_BYTES_MAX,
-        });
+        return Err(CsrError::TooLarge { bytes: csr_der.len(), bytes_max: CSR_BYTES_MAX });
     }
     let (rest, request) = X509CertificationRequest::from_der(csr_der)
         .map_err(|source| CsrError::Malformed { source })?;
@@ -125,9 +118,7 @@ pub(crate) fn requested_key(csr_der: &[u8]) -> Result<SubjectPublicKeyInfo, CsrE
     {
         return Err(CsrError::KeyKind);
     }
-    request
-        .verify_signature()
-        .map_err(|source| CsrError::Signature { source })?;
+    request.verify_signature().map_err(|source| CsrError::Signature { source })?;
     Ok(key)
 }
 
@@ -183,10 +174,7 @@ mod tests {
         let key = DeviceKey::generate().unwrap();
         let csr = key.csr_der().unwrap();
         let requested = requested_key(&csr).unwrap();
-        assert_eq!(
-            Pin::of_public_key(&requested.subject_public_key_info()),
-            key.pin()
-        );
+        assert_eq!(Pin::of_public_key(&requested.subject_public_key_info()), key.pin());
 
         let (_, read) = X509CertificationRequest::from_der(&csr).unwrap();
         let signed_part = read.certification_request_info.raw.as_ptr_range();
@@ -198,10 +186,7 @@ mod tests {
             if let Ok(accepted) = requested_key(&forged) {
                 let pin = Pin::of_public_key(&accepted.subject_public_key_info());
                 assert_eq!(pin, key.pin(), "byte {at} makes it another key");
-                assert!(
-                    !signed_part.contains(&csr[at..].as_ptr()),
-                    "byte {at} is not checked"
-                );
+                assert!(!signed_part.contains(&csr[at..].as_ptr()), "byte {at} is not checked");
             }
         }
     }
@@ -209,15 +194,11 @@ mod tests {
     #[test]
     fn a_request_with_a_key_of_another_kind_is_refused() {
         let pair = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
-        let csr = CertificateParams::default()
-            .serialize_request(&pair)
-            .unwrap();
+        let csr = CertificateParams::default().serialize_request(&pair).unwrap();
         assert!(matches!(requested_key(csr.der()), Err(CsrError::KeyKind)));
 
         let pair = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
-        let csr = CertificateParams::default()
-            .serialize_request(&pair)
-            .unwrap();
+        let csr = CertificateParams::default().serialize_request(&pair).unwrap();
         assert!(requested_key(csr.der()).is_ok(), "Ed25519 is welcome");
     }
 
@@ -228,34 +209,20 @@ mod tests {
             assert!(requested_key(&csr[..length]).is_err(), "cut at {length}");
         }
         let extended = [&csr[..], b"x"].concat();
-        assert!(matches!(
-            requested_key(&extended),
-            Err(CsrError::TrailingBytes { bytes: 1 })
-        ));
-        assert!(matches!(
-            requested_key(&[0x30; 4_097]),
-            Err(CsrError::TooLarge { .. })
-        ));
+        assert!(matches!(requested_key(&extended), Err(CsrError::TrailingBytes { bytes: 1 })));
+        assert!(matches!(requested_key(&[0x30; 4_097]), Err(CsrError::TooLarge { .. })));
     }
 
     #[test]
     fn a_key_reads_back_and_is_not_printed() {
         let key = DeviceKey::generate().unwrap();
-        assert_eq!(
-            DeviceKey::from_pem(&key.key_pem()).unwrap().pin(),
-            key.pin()
-        );
+        assert_eq!(DeviceKey::from_pem(&key.key_pem()).unwrap().pin(), key.pin());
         let der = key.key_der();
         let printed = format!("{key:?}");
         // The scalar of a P-256 key stands at byte 36 of its PKCS #8 form.
-        let scalar: Vec<String> = der.secret_pkcs8_der()[36..68]
-            .iter()
-            .map(u8::to_string)
-            .collect();
-        assert!(
-            !printed.contains(&scalar.join(", ")),
-            "the private scalar is printed"
-        );
+        let scalar: Vec<String> =
+            der.secret_pkcs8_der()[36..68].iter().map(u8::to_string).collect();
+        assert!(!printed.contains(&scalar.join(", ")), "the private scalar is printed");
         assert!(DeviceKey::from_pem("no key").is_err());
     }
 }

@@ -49,22 +49,15 @@ impl DeviceIdentity {
     /// There is none, or its parts do not belong together.
     pub fn load(folder: &Path) -> Result<Self, LoadError> {
         let (credential, id) = Credential::load(folder)?;
-        Self::of(credential, id).map_err(|source| LoadError::Content {
-            path: folder.to_owned(),
-            source,
-        })
+        Self::of(credential, id)
+            .map_err(|source| LoadError::Content { path: folder.to_owned(), source })
     }
 
     fn of(credential: Credential, id: SpiffeId) -> Result<Self, CredentialError> {
         match id {
-            SpiffeId::Device {
-                trust_domain,
-                device,
-            } => Ok(Self {
-                trust_domain,
-                device,
-                credential,
-            }),
+            SpiffeId::Device { trust_domain, device } => {
+                Ok(Self { trust_domain, device, credential })
+            }
             SpiffeId::Node { .. } => Err(wrong_role(Role::Device, Role::Node)),
         }
     }

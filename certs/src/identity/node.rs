@@ -49,19 +49,13 @@ impl NodeIdentity {
     /// There is none, or its parts do not belong together.
     pub fn load(folder: &Path) -> Result<Self, LoadError> {
         let (credential, id) = Credential::load(folder)?;
-        Self::of(credential, id).map_err(|source| LoadError::Content {
-            path: folder.to_owned(),
-            source,
-        })
+        Self::of(credential, id)
+            .map_err(|source| LoadError::Content { path: folder.to_owned(), source })
     }
 
     fn of(credential: Credential, id: SpiffeId) -> Result<Self, CredentialError> {
         match id {
-            SpiffeId::Node { trust_domain, node } => Ok(Self {
-                trust_domain,
-                node,
-                credential,
-            }),
+            SpiffeId::Node { trust_domain, node } => Ok(Self { trust_domain, node, credential }),
             SpiffeId::Device { .. } => Err(wrong_role(Role::Node, Role::Device)),
         }
     }

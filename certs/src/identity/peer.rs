@@ -25,11 +25,7 @@ impl PeerDevice {
     /// Says what the device may do at `now`.
     #[must_use]
     pub fn standing(&self, now: UnixTime) -> Standing {
-        if now <= self.not_after {
-            Standing::Current
-        } else {
-            Standing::RenewOnly
-        }
+        if now <= self.not_after { Standing::Current } else { Standing::RenewOnly }
     }
 
     /// Returns how long the certificate stays valid, zero once it has expired.
@@ -71,19 +67,15 @@ pub struct PeerNode {
 pub fn peer_device(chain: &[CertificateDer<'_>]) -> Result<PeerDevice, PeerError> {
     let (certificate, id) = identify(chain)?;
     match id {
-        SpiffeId::Device {
-            trust_domain,
-            device,
-        } => Ok(PeerDevice {
+        SpiffeId::Device { trust_domain, device } => Ok(PeerDevice {
             trust_domain,
             device,
             serial: certificate.serial,
             not_after: certificate.not_after,
         }),
-        SpiffeId::Node { .. } => Err(PeerError::WrongRole {
-            expected: Role::Device,
-            presented: Role::Node,
-        }),
+        SpiffeId::Node { .. } => {
+            Err(PeerError::WrongRole { expected: Role::Device, presented: Role::Node })
+        }
     }
 }
 
@@ -103,10 +95,9 @@ pub fn peer_node(chain: &[CertificateDer<'_>]) -> Result<PeerNode, PeerError> {
             serial: certificate.serial,
             not_after: certificate.not_after,
         }),
-        SpiffeId::Device { .. } => Err(PeerError::WrongRole {
-            expected: Role::Node,
-            presented: Role::Device,
-        }),
+        SpiffeId::Device { .. } => {
+            Err(PeerError::WrongRole { expected: Role::Node, presented: Role::Device })
+        }
     }
 }
 
@@ -115,9 +106,7 @@ pub(crate) fn identify(chain: &[CertificateDer<'_>]) -> Result<(Certificate, Spi
     let leaf = chain.first().ok_or(PeerError::Missing)?;
     let certificate = Certificate::read(leaf).map_err(|source| PeerError::Malformed { source })?;
     let [uri] = certificate.uris.as_slice() else {
-        return Err(PeerError::Names {
-            count: certificate.uris.len(),
-        });
+        return Err(PeerError::Names { count: certificate.uris.len() });
     };
     let id = uri.parse().map_err(|source| PeerError::Name { source })?;
     Ok((certificate, id))

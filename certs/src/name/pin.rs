@@ -88,13 +88,7 @@ mod tests {
     fn a_pin_reads_back_as_it_was_written() {
         let pin = Pin::of_public_key(b"a key");
         assert_eq!(pin.to_string().parse(), Ok(pin));
-        for text in [
-            "",
-            "sha256:",
-            "sha1:00",
-            &pin.to_string()[..70],
-            &format!("{pin}0"),
-        ] {
+        for text in ["", "sha256:", "sha1:00", &pin.to_string()[..70], &format!("{pin}0")] {
             assert_eq!(text.parse::<Pin>(), Err(PinError), "{text:?}");
         }
     }

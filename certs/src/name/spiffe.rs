@@ -46,10 +46,7 @@ impl SpiffeId {
 impl fmt::Display for SpiffeId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Device {
-                trust_domain,
-                device,
-            } => {
+            Self::Device { trust_domain, device } => {
                 write!(formatter, "{SCHEME}{trust_domain}/device/{device}")
             }
             Self::Node { trust_domain, node } => {
@@ -76,18 +73,11 @@ impl FromStr for SpiffeId {
         };
         match role {
             "device" => {
-                let device = name
-                    .parse()
-                    .map_err(|source| SpiffeIdError::Device { source })?;
-                Ok(Self::Device {
-                    trust_domain,
-                    device,
-                })
+                let device = name.parse().map_err(|source| SpiffeIdError::Device { source })?;
+                Ok(Self::Device { trust_domain, device })
             }
             "node" => {
-                let node = name
-                    .parse()
-                    .map_err(|source| SpiffeIdError::Node { source })?;
+                let node = name.parse().map_err(|source| SpiffeIdError::Node { source })?;
                 Ok(Self::Node { trust_domain, node })
             }
             _ => Err(SpiffeIdError::Path),
@@ -103,8 +93,7 @@ pub(crate) fn domain_uri(trust_domain: &TrustDomain) -> String {
 /// Reads what [`domain_uri`] wrote.
 pub(crate) fn domain_of_uri(uri: &str) -> Result<TrustDomain, SpiffeIdError> {
     let name = uri.strip_prefix(SCHEME).ok_or(SpiffeIdError::Scheme)?;
-    name.parse()
-        .map_err(|source| SpiffeIdError::TrustDomain { source })
+    name.parse().map_err(|source| SpiffeIdError::TrustDomain { source })
 }
 
 /// Why a URI names neither a device nor a node.
@@ -148,10 +137,7 @@ mod tests {
         let device = DeviceUuid::from_bytes([7; 16]);
         let node: NodeId = "agg-1".parse().unwrap();
         for id in [
-            SpiffeId::Device {
-                trust_domain: trust_domain.clone(),
-                device,
-            },
+            SpiffeId::Device { trust_domain: trust_domain.clone(), device },
             SpiffeId::Node { trust_domain, node },
         ] {
             assert_eq!(id.to_string().parse(), Ok(id));

@@ -20,25 +20,20 @@ impl Clock {
     /// Makes a clock that shows `floor` or later.
     #[must_use]
     pub fn no_earlier_than(floor: UnixTime) -> Self {
-        Self {
-            floor_unix_s: AtomicU64::new(floor.as_secs()),
-        }
+        Self { floor_unix_s: AtomicU64::new(floor.as_secs()) }
     }
 
     /// Notes that `time` has passed, on the word of somebody trusted. An earlier time than before
     /// changes nothing.
     pub fn raise(&self, time: UnixTime) {
-        self.floor_unix_s
-            .fetch_max(time.as_secs(), Ordering::Relaxed);
+        self.floor_unix_s.fetch_max(time.as_secs(), Ordering::Relaxed);
     }
 
     /// Returns the time by which certificates are judged.
     #[must_use]
     pub fn now(&self) -> UnixTime {
         let floor = self.floor_unix_s.load(Ordering::Relaxed);
-        UnixTime::now().max(UnixTime::since_unix_epoch(std::time::Duration::from_secs(
-            floor,
-        )))
+        UnixTime::now().max(UnixTime::since_unix_epoch(std::time::Duration::from_secs(floor)))
     }
 }
 

@@ -147,18 +147,14 @@ pub fn explain(error: &Error) -> TrustFault {
 fn explain_certificate(reason: &CertificateError) -> TrustFault {
     let between = |later: u64, earlier: u64| Duration::from_secs(later.saturating_sub(earlier));
     match reason {
-        CertificateError::ExpiredContext { time, not_after } => TrustFault::Expired {
-            ago: between(time.as_secs(), not_after.as_secs()),
-        },
-        CertificateError::Expired => TrustFault::Expired {
-            ago: Duration::ZERO,
-        },
-        CertificateError::NotValidYetContext { time, not_before } => TrustFault::NotYetValid {
-            ahead: between(not_before.as_secs(), time.as_secs()),
-        },
-        CertificateError::NotValidYet => TrustFault::NotYetValid {
-            ahead: Duration::ZERO,
-        },
+        CertificateError::ExpiredContext { time, not_after } => {
+            TrustFault::Expired { ago: between(time.as_secs(), not_after.as_secs()) }
+        }
+        CertificateError::Expired => TrustFault::Expired { ago: Duration::ZERO },
+        CertificateError::NotValidYetContext { time, not_before } => {
+            TrustFault::NotYetValid { ahead: between(not_before.as_secs(), time.as_secs()) }
+        }
+        CertificateError::NotValidYet => TrustFault::NotYetValid { ahead: Duration::ZERO },
         CertificateError::UnknownIssuer => TrustFault::OtherAuthority,
         CertificateError::BadSignature => TrustFault::BadSignature,
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
@@ -169,10 +165,7 @@ fn explain_certificate(reason: &CertificateError) -> TrustFault {
             if other.0.is::<PinFault>() {
                 TrustFault::PinMismatch
             } else {
-                other
-                    .0
-                    .downcast_ref()
-                    .map_or(TrustFault::Unacceptable, explain_peer)
+                other.0.downcast_ref().map_or(TrustFault::Unacceptable, explain_peer)
             }
         }
         _ => TrustFault::Unacceptable,
@@ -184,13 +177,9 @@ fn explain_peer(reason: &PeerError) -> TrustFault {
         PeerError::Missing => TrustFault::Missing,
         PeerError::Malformed { .. } => TrustFault::Unacceptable,
         PeerError::Names { .. } | PeerError::Name { .. } => TrustFault::NoIdentity,
-        PeerError::WrongRole {
-            expected,
-            presented,
-        } => TrustFault::WrongRole {
-            expected: *expected,
-            presented: *presented,
-        },
+        PeerError::WrongRole { expected, presented } => {
+            TrustFault::WrongRole { expected: *expected, presented: *presented }
+        }
         PeerError::OtherTrustDomain { .. } => TrustFault::OtherTrustDomain,
     }
 }

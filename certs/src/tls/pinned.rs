@@ -52,19 +52,11 @@ impl ServerCertVerifier for PinnedVerifier {
         let (root, certificate) = self.pinned_root(intermediates)?;
         if now > certificate.not_after {
             let not_after = certificate.not_after;
-            return Err(CertificateError::ExpiredContext {
-                time: now,
-                not_after,
-            }
-            .into());
+            return Err(CertificateError::ExpiredContext { time: now, not_after }.into());
         }
         if now < certificate.not_before {
             let not_before = certificate.not_before;
-            return Err(CertificateError::NotValidYetContext {
-                time: now,
-                not_before,
-            }
-            .into());
+            return Err(CertificateError::NotValidYetContext { time: now, not_before }.into());
         }
         let mut roots = RootCertStore::empty();
         roots.add(root.clone().into_owned())?;

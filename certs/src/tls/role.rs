@@ -45,11 +45,7 @@ impl NodeVerifier {
         trust_domain: TrustDomain,
         algorithms: WebPkiSupportedAlgorithms,
     ) -> Self {
-        Self {
-            roots,
-            trust_domain,
-            algorithms,
-        }
+        Self { roots, trust_domain, algorithms }
     }
 }
 
@@ -108,12 +104,7 @@ impl ClientVerifier {
     ) -> Result<Self, VerifierBuilderError> {
         let chain =
             WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build()?;
-        Ok(Self {
-            chain,
-            role,
-            trust_domain,
-            expired,
-        })
+        Ok(Self { chain, role, trust_domain, expired })
     }
 
     /// Returns the time to judge an expired leaf by: its last second, if that is within the grace.
@@ -207,10 +198,7 @@ pub(super) fn require_role(
 ) -> Result<SpiffeId, PeerError> {
     let (_certificate, id) = identify(std::slice::from_ref(leaf))?;
     if id.role() != expected {
-        return Err(PeerError::WrongRole {
-            expected,
-            presented: id.role(),
-        });
+        return Err(PeerError::WrongRole { expected, presented: id.role() });
     }
     match trust_domain {
         Some(domain) if domain != id.trust_domain() => Err(PeerError::OtherTrustDomain {

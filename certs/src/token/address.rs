@@ -42,10 +42,7 @@ impl FromStr for Address {
             Ok(0) | Err(_) => return Err(AddressError::Port),
             Ok(port) => port,
         };
-        let host = match host
-            .strip_prefix('[')
-            .and_then(|rest| rest.strip_suffix(']'))
-        {
+        let host = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             Some(inner) => {
                 inner.parse::<Ipv6Addr>().map_err(|_| AddressError::Host)?;
                 inner
@@ -59,10 +56,7 @@ impl FromStr for Address {
         if host.contains(':') && !text.starts_with('[') {
             return Err(AddressError::Brackets);
         }
-        Ok(Self {
-            host: host.to_owned(),
-            port,
-        })
+        Ok(Self { host: host.to_owned(), port })
     }
 }
 
@@ -139,9 +133,7 @@ mod tests {
             ("user@agg:7443", Err(AddressError::Host)),
         ] {
             let read = text.parse::<Address>();
-            let parts = read
-                .as_ref()
-                .map(|address| (address.host(), address.port()));
+            let parts = read.as_ref().map(|address| (address.host(), address.port()));
             assert_eq!(parts, expected.as_ref().copied(), "{text}");
             if let Ok(address) = &read {
                 assert_eq!(address.to_string(), text);

@@ -121,19 +121,14 @@ mod tests {
         let (token, mut record) = token(1);
         assert_eq!(record.redeem(token.secret(), at(0)), Ok(()));
         for second in 1..10 {
-            assert_eq!(
-                record.redeem(token.secret(), at(second)),
-                Err(RedeemError::Used)
-            );
+            assert_eq!(record.redeem(token.secret(), at(second)), Err(RedeemError::Used));
         }
     }
 
     #[test]
     fn a_token_for_three_devices_has_three_winners() {
         let (token, mut record) = token(3);
-        let won = (0..10)
-            .filter(|_| record.redeem(token.secret(), at(0)).is_ok())
-            .count();
+        let won = (0..10).filter(|_| record.redeem(token.secret(), at(0)).is_ok()).count();
         assert_eq!(won, 3);
         assert_eq!(record.uses_left, 0);
     }
@@ -144,10 +139,7 @@ mod tests {
         assert_eq!(record.clone().redeem(token.secret(), at(86_400)), Ok(()));
         let mut late = record.clone();
         let ago = Duration::from_secs(1);
-        assert_eq!(
-            late.redeem(token.secret(), at(86_401)),
-            Err(RedeemError::Expired { ago })
-        );
+        assert_eq!(late.redeem(token.secret(), at(86_401)), Err(RedeemError::Expired { ago }));
         assert_eq!(late, record, "nothing is taken off an expired token");
     }
 
@@ -156,15 +148,9 @@ mod tests {
         let (token, mut record) = token(1);
         let wrong = Secret::from_bytes([0; 16]);
         for _ in 0..5 {
-            assert_eq!(
-                record.redeem(&wrong, at(0)),
-                Err(RedeemError::UnknownSecret)
-            );
+            assert_eq!(record.redeem(&wrong, at(0)), Err(RedeemError::UnknownSecret));
         }
-        assert_eq!(
-            record.redeem(token.secret(), at(0)),
-            Err(RedeemError::LockedOut)
-        );
+        assert_eq!(record.redeem(token.secret(), at(0)), Err(RedeemError::LockedOut));
         assert_eq!(record.redeem(&wrong, at(0)), Err(RedeemError::LockedOut));
         assert_eq!(record.uses_left, 1);
     }
@@ -174,14 +160,8 @@ mod tests {
         let (token, mut record) = token(1);
         record.redeem(token.secret(), at(0)).unwrap();
         let wrong = Secret::from_bytes([0; 16]);
-        assert_eq!(
-            record.redeem(&wrong, at(0)),
-            Err(RedeemError::UnknownSecret)
-        );
-        assert_eq!(
-            record.redeem(&wrong, at(90_000)),
-            Err(RedeemError::UnknownSecret)
-        );
+        assert_eq!(record.redeem(&wrong, at(0)), Err(RedeemError::UnknownSecret));
+        assert_eq!(record.redeem(&wrong, at(90_000)), Err(RedeemError::UnknownSecret));
     }
 
     #[test]
@@ -198,14 +178,10 @@ mod tests {
     #[test]
     fn a_record_reads_back_from_storage_and_holds_no_secret() {
         let (token, record) = token(1);
-        for stored in [
-            rmp_serde::to_vec(&record).unwrap(),
-            rmp_serde::to_vec_named(&record).unwrap(),
-        ] {
-            assert_eq!(
-                rmp_serde::from_slice::<TokenRecord>(&stored).unwrap(),
-                record
-            );
+        for stored in
+            [rmp_serde::to_vec(&record).unwrap(), rmp_serde::to_vec_named(&record).unwrap()]
+        {
+            assert_eq!(rmp_serde::from_slice::<TokenRecord>(&stored).unwrap(), record);
             let secret = token.secret().as_bytes();
             assert!(!stored.windows(16).any(|window| window == secret));
         }

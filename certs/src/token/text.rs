@@ -38,17 +38,9 @@ impl JoinToken {
         getrandom::fill(&mut id)
             .and_then(|()| getrandom::fill(&mut secret))
             .map_err(|source| MintError::Random { source })?;
-        let invitation = Invitation {
-            addresses,
-            pins,
-            name,
-            id: TokenId::from_bytes(id),
-        };
+        let invitation = Invitation { addresses, pins, name, id: TokenId::from_bytes(id) };
         check(&invitation).map_err(|source| MintError::Content { source })?;
-        Ok(Self {
-            invitation,
-            secret: Secret::from_bytes(secret),
-        })
+        Ok(Self { invitation, secret: Secret::from_bytes(secret) })
     }
 
     /// Reads a token. Blanks and line ends around it are ignored, since it was pasted.
@@ -72,16 +64,12 @@ impl JoinToken {
         }
         let (Some(invitation), Some(secret), None) = (parts.next(), parts.next(), parts.next())
         else {
-            return Err(TokenError::Parts {
-                count: text.split('.').count(),
-            });
+            return Err(TokenError::Parts { count: text.split('.').count() });
         };
         let invitation = base64url(invitation, TokenPart::Invitation)?;
         let secret = base64url(secret, TokenPart::Secret)?;
-        let secret =
-            <[u8; 16]>::try_from(secret.as_slice()).map_err(|_| TokenError::SecretLength {
-                bytes: secret.len(),
-            })?;
+        let secret = <[u8; 16]>::try_from(secret.as_slice())
+            .map_err(|_| TokenError::SecretLength { bytes: secret.len() })?;
 
         let mut rest = invitation.as_slice();
         let mut reader = rmp_serde::Deserializer::new(&mut rest);
@@ -92,10 +80,7 @@ impl JoinToken {
             return Err(TokenError::TrailingBytes { bytes: rest.len() });
         }
         check(&invitation)?;
-        Ok(Self {
-            invitation,
-            secret: Secret::from_bytes(secret),
-        })
+        Ok(Self { invitation, secret: Secret::from_bytes(secret) })
     }
 
     /// Returns the text, secret included. It is shown once and never stored; there is no `Display`,
@@ -144,9 +129,7 @@ impl JoinToken {
 }
 
 fn base64url(text: &str, part: TokenPart) -> Result<Vec<u8>, TokenError> {
-    URL_SAFE_NO_PAD
-        .decode(text)
-        .map_err(|source| TokenError::Base64 { part, source })
+    URL_SAFE_NO_PAD.decode(text).map_err(|source| TokenError::Base64 { part, source })
 }
 
 fn check(invitation: &Invitation) -> Result<(), TokenError> {
@@ -303,11 +286,7 @@ mod tests {
             assert_eq!(read.id(), token.id());
             assert!(read.secret().matches(&token.secret().hash()));
         }
-        assert!(
-            text.len() < 160,
-            "one address and one pin fit into two lines: {}",
-            text.len()
-        );
+        assert!(text.len() < 160, "one address and one pin fit into two lines: {}", text.len());
     }
 
     #[test]
@@ -315,17 +294,9 @@ mod tests {
         let token = sample();
         let text = token.to_text();
         let secret = text.rsplit('.').next().unwrap();
-        let bytes: Vec<String> = token
-            .secret()
-            .as_bytes()
-            .iter()
-            .map(u8::to_string)
-            .collect();
+        let bytes: Vec<String> = token.secret().as_bytes().iter().map(u8::to_string).collect();
         let shown = format!("{token:?} {token:#?}");
-        assert!(
-            !shown.contains(secret) && !shown.contains(&bytes.join(", ")),
-            "{shown}"
-        );
+        assert!(!shown.contains(secret) && !shown.contains(&bytes.join(", ")), "{shown}");
     }
 
     #[test]
@@ -345,36 +316,21 @@ mod tests {
             (format!("{text}.x"), "it has 4 parts"),
             (format!("hwe1.{body}!.{secret}"), "read second part"),
             (format!("hwe1.{body}.{secret}="), "read third part"),
-            (
-                format!("hwe1.{}\n{}.{secret}", &body[..9], &body[9..]),
-                "read second part",
-            ),
+            (format!("hwe1.{}\n{}.{secret}", &body[..9], &body[9..]), "read second part"),
             (text[..text.len() - 2].into(), "its secret has 15 bytes"),
             (format!("hwe1.{body}."), "its secret has 0 bytes"),
             (format!("hwe1..{secret}"), "read second part"),
             (format!("hwe1.{}.{secret}", &body[..40]), "read second part"),
-            (
-                with_invitation(&[0x94, 0x90, 0x90, 0xa0], &[7; 16]),
-                "it has 0 addresses",
-            ),
+            (with_invitation(&[0x94, 0x90, 0x90, 0xa0], &[7; 16]), "it has 0 addresses"),
             (
                 with_invitation(&[0x94, 0x91, 0xa3, b'a', b':', b'1', 0x90, 0xa0], &[7; 16]),
                 "0 pins",
             ),
-            (
-                with_invitation(&[0x94, 0x91, 0xa1, b'a', 0x90, 0xa0], &[7; 16]),
-                "read second part",
-            ),
-            (
-                with_invitation(&[0x94, 0x90, 0x90, 0xa0], &[7; 17]),
-                "read second part",
-            ),
+            (with_invitation(&[0x94, 0x91, 0xa1, b'a', 0x90, 0xa0], &[7; 16]), "read second part"),
+            (with_invitation(&[0x94, 0x90, 0x90, 0xa0], &[7; 17]), "read second part"),
         ] {
             let error = JoinToken::parse(&damaged).unwrap_err().to_string();
-            assert!(
-                error.contains(expected),
-                "{damaged:?} says {error:?}, expected {expected:?}"
-            );
+            assert!(error.contains(expected), "{damaged:?} says {error:?}, expected {expected:?}");
         }
     }
 

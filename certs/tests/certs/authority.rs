@@ -26,21 +26,14 @@ fn a_saved_authority_is_the_same_after_loading() {
     let loaded = Authority::load(&place).unwrap();
     assert_eq!(loaded.root_pin(), world.authority.root_pin());
     assert_eq!(loaded.trust_domain().as_str(), DOMAIN);
-    assert_eq!(
-        loaded.issuing_not_after(),
-        world.authority.issuing_not_after()
-    );
-    assert_eq!(
-        loaded.root_pin(),
-        Pin::of_certificate(&loaded.bundle()[0]).unwrap()
-    );
+    assert_eq!(loaded.issuing_not_after(), world.authority.issuing_not_after());
+    assert_eq!(loaded.root_pin(), Pin::of_certificate(&loaded.bundle()[0]).unwrap());
 
     // What the loaded one issues is accepted by what the first one issued.
     let key = DeviceKey::generate().unwrap();
     let device = DeviceUuid::random().unwrap();
-    let issued = loaded
-        .issue_device(&key.csr_der().unwrap(), device, DEVICE_VALIDITY, at(0))
-        .unwrap();
+    let issued =
+        loaded.issue_device(&key.csr_der().unwrap(), device, DEVICE_VALIDITY, at(0)).unwrap();
     let identity = DeviceIdentity::new(issued.chain, &key, loaded.bundle()).unwrap();
     let client = tls::agent_client_config(&identity, clock(at(0))).unwrap();
     assert!(Session::between(client, world.server_config()).succeeded());
@@ -60,11 +53,7 @@ fn the_roots_key_can_be_taken_offline() {
     std::fs::remove_file(place.join("root.key")).unwrap();
     let loaded = Authority::load(&place).unwrap();
     assert!(!loaded.holds_root_key() && world.authority.holds_root_key());
-    assert!(
-        loaded
-            .issue_node(&"n".parse().unwrap(), &[], NODE_VALIDITY, at(0))
-            .is_ok()
-    );
+    assert!(loaded.issue_node(&"n".parse().unwrap(), &[], NODE_VALIDITY, at(0)).is_ok());
 }
 
 #[test]
@@ -78,15 +67,8 @@ fn an_authority_is_never_replaced() {
     first.save(&place).unwrap();
     let error = World::new().authority.save(&place).unwrap_err();
     assert!(matches!(error, SaveError::Occupied { .. }), "{error:?}");
-    assert_eq!(
-        Authority::load(&place).unwrap().root_pin(),
-        first.root_pin()
-    );
-    assert_eq!(
-        std::fs::read_dir(folder.path()).unwrap().count(),
-        1,
-        "no keys are left behind"
-    );
+    assert_eq!(Authority::load(&place).unwrap().root_pin(), first.root_pin());
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no keys are left behind");
 }
 
 #[test]
@@ -96,18 +78,10 @@ fn files_that_do_not_belong_together_are_refused() {
     World::new().authority.save(&theirs).unwrap();
     type Expected = fn(&LoadError) -> bool;
     let cases: [(&[&str], Expected); 4] = [
-        (&["issuing.key"], |error| {
-            matches!(error, LoadError::KeyMismatch { .. })
-        }),
-        (&["root.key"], |error| {
-            matches!(error, LoadError::KeyMismatch { .. })
-        }),
-        (&["issuing.crt"], |error| {
-            matches!(error, LoadError::KeyMismatch { .. })
-        }),
-        (&["issuing.crt", "issuing.key"], |error| {
-            matches!(error, LoadError::OtherRoot { .. })
-        }),
+        (&["issuing.key"], |error| matches!(error, LoadError::KeyMismatch { .. })),
+        (&["root.key"], |error| matches!(error, LoadError::KeyMismatch { .. })),
+        (&["issuing.crt"], |error| matches!(error, LoadError::KeyMismatch { .. })),
+        (&["issuing.crt", "issuing.key"], |error| matches!(error, LoadError::OtherRoot { .. })),
     ];
     for (names, expected) in cases {
         World::new().authority.save(&ours).unwrap();
@@ -120,10 +94,7 @@ fn files_that_do_not_belong_together_are_refused() {
     }
     assert!(Authority::load(&ours).unwrap_err().is_missing());
     std::fs::write(theirs.join("root.crt"), "no certificate").unwrap();
-    assert!(matches!(
-        Authority::load(&theirs),
-        Err(LoadError::Pem { .. })
-    ));
+    assert!(matches!(Authority::load(&theirs), Err(LoadError::Pem { .. })));
 }
 
 #[test]
@@ -133,17 +104,12 @@ fn whatever_a_request_asks_for_the_authority_decides() {
     let mut wishes = CertificateParams::new(vec!["agg-1.example.com".to_owned()]).unwrap();
     wishes.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let uri = "spiffe://fleet.example.com/node/agg-1";
-    wishes
-        .subject_alt_names
-        .push(SanType::URI(uri.try_into().unwrap()));
+    wishes.subject_alt_names.push(SanType::URI(uri.try_into().unwrap()));
     wishes.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
     let csr = wishes.serialize_request(&key).unwrap();
 
     let device = DeviceUuid::random().unwrap();
-    let issued = world
-        .authority
-        .issue_device(csr.der(), device, DEVICE_VALIDITY, at(0))
-        .unwrap();
+    let issued = world.authority.issue_device(csr.der(), device, DEVICE_VALIDITY, at(0)).unwrap();
     assert_eq!(peer_device(&issued.chain).unwrap().device, device);
     let (_, leaf) = X509Certificate::from_der(&issued.chain[0]).unwrap();
     assert!(!leaf.is_ca());
@@ -151,10 +117,7 @@ fn whatever_a_request_asks_for_the_authority_decides() {
     assert_eq!(names.value.general_names.len(), 1);
     let usage = leaf.extended_key_usage().unwrap().unwrap();
     assert!(usage.value.client_auth && !usage.value.server_auth);
-    assert_eq!(
-        issued.serial,
-        Certificate::read(&issued.chain[0]).unwrap().serial
-    );
+    assert_eq!(issued.serial, Certificate::read(&issued.chain[0]).unwrap().serial);
     assert_eq!(issued.not_after, at(days(30)));
     assert_eq!(issued.chain_pem().matches("BEGIN CERTIFICATE").count(), 2);
 }
@@ -168,14 +131,7 @@ fn the_intermediate_signs_leaves_only() {
     assert_eq!(constraints.value.path_len_constraint, Some(0));
     let root = world.authority.bundle();
     let (_, root) = X509Certificate::from_der(&root[0]).unwrap();
-    assert_eq!(
-        root.basic_constraints()
-            .unwrap()
-            .unwrap()
-            .value
-            .path_len_constraint,
-        Some(1)
-    );
+    assert_eq!(root.basic_constraints().unwrap().unwrap().value.path_len_constraint, Some(1));
 }
 
 #[test]
@@ -184,26 +140,14 @@ fn no_leaf_outlives_the_intermediate() {
     let end = world.authority.issuing_not_after();
     let csr = DeviceKey::generate().unwrap().csr_der().unwrap();
     let device = DeviceUuid::random().unwrap();
-    for validity in [
-        Duration::from_secs(u64::MAX),
-        Duration::from_secs(366 * 6 * 86_400),
-    ] {
-        let issued = world
-            .authority
-            .issue_device(&csr, device, validity, at(0))
-            .unwrap();
+    for validity in [Duration::from_secs(u64::MAX), Duration::from_secs(366 * 6 * 86_400)] {
+        let issued = world.authority.issue_device(&csr, device, validity, at(0)).unwrap();
         assert_eq!(issued.not_after, end);
     }
     let late = at(days(5 * 365) + 7);
-    let error = world
-        .authority
-        .issue_device(&csr, device, DEVICE_VALIDITY, late)
-        .unwrap_err();
+    let error = world.authority.issue_device(&csr, device, DEVICE_VALIDITY, late).unwrap_err();
     let ago = Duration::from_secs(7);
-    assert!(
-        matches!(error, IssueError::AuthorityExpired { ago: a } if a == ago),
-        "{error:?}"
-    );
+    assert!(matches!(error, IssueError::AuthorityExpired { ago: a } if a == ago), "{error:?}");
 }
 
 #[test]
@@ -218,9 +162,7 @@ fn a_clock_far_off_makes_no_authority_panic() {
 #[test]
 fn serials_do_not_repeat() {
     let world = World::new();
-    let mut serials: Vec<_> = (0..200)
-        .map(|_| world.device().certificate().serial)
-        .collect();
+    let mut serials: Vec<_> = (0..200).map(|_| world.device().certificate().serial).collect();
     serials.sort();
     serials.dedup();
     assert_eq!(serials.len(), 200);
@@ -232,31 +174,19 @@ fn an_identity_is_renewed_whole_or_not_at_all() {
     let world = World::new();
     let folder = tempfile::tempdir().unwrap();
     let place = folder.path().join("identity");
-    assert!(
-        DeviceIdentity::load(&place).unwrap_err().is_missing(),
-        "the next step is to enrol"
-    );
+    assert!(DeviceIdentity::load(&place).unwrap_err().is_missing(), "the next step is to enrol");
     let (former, renewed) = (world.device(), world.device());
     former.save(&place).unwrap();
     // A crash while the renewed one was being written.
     std::fs::write(place.join("identity.pem.partial"), "half a k").unwrap();
-    assert_eq!(
-        DeviceIdentity::load(&place).unwrap().device(),
-        former.device()
-    );
+    assert_eq!(DeviceIdentity::load(&place).unwrap().device(), former.device());
     renewed.save(&place).unwrap();
-    assert_eq!(
-        DeviceIdentity::load(&place).unwrap().device(),
-        renewed.device()
-    );
+    assert_eq!(DeviceIdentity::load(&place).unwrap().device(), renewed.device());
     for name in ["identity.pem", "bundle.pem"] {
         assert_eq!(mode(&place.join(name)), 0o600, "{name}");
     }
     assert_eq!(std::fs::read_dir(&place).unwrap().count(), 2);
-    assert!(
-        NodeIdentity::load(&place).is_err(),
-        "a device's folder is no node's"
-    );
+    assert!(NodeIdentity::load(&place).is_err(), "a device's folder is no node's");
 }
 
 #[test]
@@ -275,10 +205,7 @@ fn a_nodes_identity_reads_back_and_shows_no_key() {
     let shown = format!("{loaded:?} {:?}", world.authority);
     let key = loaded.key();
     let scalar: Vec<String> = key.secret_der()[36..68].iter().map(u8::to_string).collect();
-    assert!(
-        !shown.contains(&scalar.join(", ")),
-        "the private scalar is printed"
-    );
+    assert!(!shown.contains(&scalar.join(", ")), "the private scalar is printed");
 }
 
 fn mode(path: &Path) -> u32 {

@@ -32,10 +32,7 @@ fn a_device_joins_with_a_token_and_connects_with_what_it_got() {
     let token = JoinToken::parse(&text).unwrap();
     let mut session = enrol_session(&world, token.pins());
     assert!(session.succeeded(), "{:?}", session.client_error);
-    assert!(
-        session.server.peer_certificates().is_none(),
-        "no certificate is asked for"
-    );
+    assert!(session.server.peer_certificates().is_none(), "no certificate is asked for");
     let key = DeviceKey::generate().unwrap();
     let exporter = Exporter::of_session(&session.client).unwrap();
     let request = enrol::frame(&request(&token, &key, &exporter).encode().unwrap()).unwrap();
@@ -43,9 +40,7 @@ fn a_device_joins_with_a_token_and_connects_with_what_it_got() {
     let arrived = session.send_to_server(&request);
     let payload = enrol::split(&arrived).unwrap().unwrap().payload;
     let exporter = Exporter::of_session(&session.server).unwrap();
-    let answer = answer(&world, &mut record, payload, &exporter)
-        .encode()
-        .unwrap();
+    let answer = answer(&world, &mut record, payload, &exporter).encode().unwrap();
 
     let arrived = session.send_to_client(&enrol::frame(&answer).unwrap());
     let payload = enrol::split(&arrived).unwrap().unwrap().payload;
@@ -54,22 +49,13 @@ fn a_device_joins_with_a_token_and_connects_with_what_it_got() {
     };
     assert_eq!(enrolment.addresses[0].to_string(), "agg-1.example.com:4433");
     let device = enrolment.device;
-    enrolment
-        .into_identity(&key, token.pins(), at(0))
-        .unwrap()
-        .save(&place)
-        .unwrap();
+    enrolment.into_identity(&key, token.pins(), at(0)).unwrap().save(&place).unwrap();
 
     let identity = DeviceIdentity::load(&place).unwrap();
     assert_eq!(identity.device(), device);
     let client = tls::agent_client_config(&identity, clock(at(0))).unwrap();
     let session = Session::between(client, world.server_config());
-    assert_eq!(
-        peer_device(session.server.peer_certificates().unwrap())
-            .unwrap()
-            .device,
-        device
-    );
+    assert_eq!(peer_device(session.server.peer_certificates().unwrap()).unwrap().device, device);
     assert_eq!(record.uses_left, 0);
 }
 
@@ -80,19 +66,11 @@ fn a_wrong_pin_ends_the_handshake_before_a_byte_of_the_request_is_sent() {
     let client = tls::enrol_client_config(&[other.root_pin()], clock(at(0))).unwrap();
     let server = tls::enrol_server_config(&world.node, clock(at(0))).unwrap();
     let mut session = Session::prepared(client, server);
-    session
-        .client
-        .writer()
-        .write_all(b"token and signing request")
-        .unwrap();
+    session.client.writer().write_all(b"token and signing request").unwrap();
     session.settle();
     let fault = explain(session.client_error.as_ref().unwrap());
     assert_eq!(fault, TrustFault::PinMismatch);
-    assert_eq!(
-        received(&mut session.server),
-        b"",
-        "the secret left the device"
-    );
+    assert_eq!(received(&mut session.server), b"", "the secret left the device");
     assert!(session.server.is_handshaking());
 }
 
@@ -102,33 +80,14 @@ fn somebody_in_between_cannot_borrow_the_pinned_root() {
     let other = World::new();
     let root = world.authority.bundle().remove(0);
     let strangers = [other.node.chain(), std::slice::from_ref(&root)].concat();
-    let stolen = [
-        &other.node.chain()[..1],
-        &world.node.chain()[1..],
-        std::slice::from_ref(&root),
-    ]
-    .concat();
+    let stolen =
+        [&other.node.chain()[..1], &world.node.chain()[1..], std::slice::from_ref(&root)].concat();
     let device = world.device();
     let serving = [device.chain(), &[root]].concat();
     for (who, chain, key, expected) in [
-        (
-            "a stranger who shows our root",
-            strangers,
-            other.node.key(),
-            TrustFault::OtherAuthority,
-        ),
-        (
-            "a stranger in our chain",
-            stolen,
-            other.node.key(),
-            TrustFault::OtherAuthority,
-        ),
-        (
-            "a captured device",
-            serving,
-            device.key(),
-            TrustFault::WrongPurpose,
-        ),
+        ("a stranger who shows our root", strangers, other.node.key(), TrustFault::OtherAuthority),
+        ("a stranger in our chain", stolen, other.node.key(), TrustFault::OtherAuthority),
+        ("a captured device", serving, device.key(), TrustFault::WrongPurpose),
         (
             "our chain with another key",
             [world.node.chain(), world.node.bundle()].concat(),
@@ -150,10 +109,7 @@ fn somebody_in_between_cannot_borrow_the_pinned_root() {
         let mut session = Session::prepared(client, Arc::new(server));
         session.client.writer().write_all(b"token").unwrap();
         session.settle();
-        let error = session
-            .client_error
-            .as_ref()
-            .unwrap_or_else(|| panic!("{who} got through"));
+        let error = session.client_error.as_ref().unwrap_or_else(|| panic!("{who} got through"));
         assert_eq!(explain(error), expected, "{who}: {error}");
         assert_eq!(received(&mut session.server), b"", "{who} got the secret");
     }
@@ -162,11 +118,9 @@ fn somebody_in_between_cannot_borrow_the_pinned_root() {
 #[test]
 fn a_pinned_chain_is_still_judged_by_its_dates() {
     let world = World::new();
-    for (now, expected) in [
-        (at(days(8)), "expired"),
-        (at(days(366 * 30)), "expired"),
-        (at(-301), "becomes valid"),
-    ] {
+    for (now, expected) in
+        [(at(days(8)), "expired"), (at(days(366 * 30)), "expired"), (at(-301), "becomes valid")]
+    {
         let pins = [world.authority.root_pin()];
         let client = tls::enrol_client_config(&pins, clock(now)).unwrap();
         let server = tls::enrol_server_config(&world.node, clock(now)).unwrap();
@@ -182,10 +136,7 @@ fn during_a_change_of_roots_either_pin_is_enough() {
     let coming = Authority::create(DOMAIN.parse().unwrap(), at(0)).unwrap();
     let pins = [coming.root_pin(), world.authority.root_pin()];
     assert!(enrol_session(&world, &pins).succeeded());
-    assert!(
-        tls::enrol_client_config(&[], clock(at(0))).is_err(),
-        "no pin, no enrolment"
-    );
+    assert!(tls::enrol_client_config(&[], clock(at(0))).is_err(), "no pin, no enrolment");
 }
 
 #[test]
@@ -212,18 +163,12 @@ fn a_request_that_is_passed_on_to_another_session_is_refused() {
     let world = World::new();
     let (text, mut record) = token(&world.authority, 1);
     let token = JoinToken::parse(&text).unwrap();
-    let (theirs, ours) = (
-        enrol_session(&world, token.pins()),
-        enrol_session(&world, token.pins()),
-    );
+    let (theirs, ours) = (enrol_session(&world, token.pins()), enrol_session(&world, token.pins()));
     let key = DeviceKey::generate().unwrap();
     let made_for = Exporter::of_session(&theirs.client).unwrap();
     let arrived_in = Exporter::of_session(&ours.server).unwrap();
     let request = request(&token, &key, &made_for);
-    assert_eq!(
-        request.binding.verify(&request.secret, &arrived_in),
-        Err(BindingError)
-    );
+    assert_eq!(request.binding.verify(&request.secret, &arrived_in), Err(BindingError));
     let payload = request.encode().unwrap();
     let EnrolResponse::Refused(refusal) = answer(&world, &mut record, &payload, &arrived_in) else {
         panic!("accepted");
@@ -241,55 +186,28 @@ fn a_device_believes_no_answer_that_contradicts_the_token_or_the_key() {
     assert!(good.clone().into_identity(&key, &pins, at(0)).is_ok());
 
     let other_key = DeviceKey::generate().unwrap();
-    let error = good
-        .clone()
-        .into_identity(&other_key, &pins, at(0))
-        .unwrap_err();
+    let error = good.clone().into_identity(&other_key, &pins, at(0)).unwrap_err();
     assert!(matches!(error, AcceptError::Identity { .. }), "{error:?}");
 
     let foreign = [Pin::from_bytes([0; 32])];
-    let error = good
-        .clone()
-        .into_identity(&key, &foreign, at(0))
-        .unwrap_err();
+    let error = good.clone().into_identity(&key, &foreign, at(0)).unwrap_err();
     assert!(matches!(error, AcceptError::NotPinned), "{error:?}");
 
-    let renamed = Enrolment {
-        device: DeviceUuid::random().unwrap(),
-        ..good.clone()
-    };
+    let renamed = Enrolment { device: DeviceUuid::random().unwrap(), ..good.clone() };
     let error = renamed.into_identity(&key, &pins, at(0)).unwrap_err();
     assert!(matches!(error, AcceptError::OtherDevice), "{error:?}");
 
-    let moved = Enrolment {
-        trust_domain: "other.example.com".parse().unwrap(),
-        ..good.clone()
-    };
+    let moved = Enrolment { trust_domain: "other.example.com".parse().unwrap(), ..good.clone() };
     let error = moved.into_identity(&key, &pins, at(0)).unwrap_err();
     assert!(matches!(error, AcceptError::Chain { .. }), "{error:?}");
 
-    let headless = Enrolment {
-        chain: vec![],
-        ..good.clone()
-    };
+    let headless = Enrolment { chain: vec![], ..good.clone() };
     assert!(headless.into_identity(&key, &pins, at(0)).is_err());
-    let rootless = Enrolment {
-        bundle: vec![],
-        ..good.clone()
-    };
+    let rootless = Enrolment { bundle: vec![], ..good.clone() };
     assert!(rootless.into_identity(&key, &pins, at(0)).is_err());
-    let served = Enrolment {
-        chain: ders(world.node.chain()),
-        ..good.clone()
-    };
-    assert!(
-        served.into_identity(&key, &pins, at(0)).is_err(),
-        "a node's certificate"
-    );
-    assert!(
-        good.into_identity(&key, &pins, at(days(31))).is_err(),
-        "an expired certificate"
-    );
+    let served = Enrolment { chain: ders(world.node.chain()), ..good.clone() };
+    assert!(served.into_identity(&key, &pins, at(0)).is_err(), "a node's certificate");
+    assert!(good.into_identity(&key, &pins, at(days(31))).is_err(), "an expired certificate");
 }
 
 #[test]
@@ -297,12 +215,7 @@ fn each_refusal_of_a_token_reaches_the_device_as_such() {
     for (error, reason) in [
         (RedeemError::UnknownSecret, RefusalReason::UnknownToken),
         (RedeemError::Used, RefusalReason::TokenUsed),
-        (
-            RedeemError::Expired {
-                ago: Duration::ZERO,
-            },
-            RefusalReason::TokenExpired,
-        ),
+        (RedeemError::Expired { ago: Duration::ZERO }, RefusalReason::TokenExpired),
         (RedeemError::LockedOut, RefusalReason::TokenLocked),
     ] {
         assert_eq!(RefusalReason::from(error), reason);
@@ -324,32 +237,9 @@ fn a_request_is_printed_without_its_secret_and_limits_hold_on_both_sides() {
     assert!(format!("{good:?}").contains("Secret(..)"));
     assert!(good.encode().unwrap().len() < 1_024, "a request is small");
 
-    let named = EnrolRequest {
-        host_name: "x".repeat(257),
-        ..good.clone()
-    };
-    assert!(
-        named
-            .encode()
-            .unwrap_err()
-            .to_string()
-            .starts_with("write enrolment message")
-    );
+    let named = EnrolRequest { host_name: "x".repeat(257), ..good.clone() };
+    assert!(named.encode().unwrap_err().to_string().starts_with("write enrolment message"));
     let labels = (0..65).map(|n| (n.to_string(), String::new())).collect();
-    assert!(
-        EnrolRequest {
-            labels,
-            ..good.clone()
-        }
-        .encode()
-        .is_err()
-    );
-    assert!(
-        EnrolRequest {
-            csr_der: vec![0; 4_097],
-            ..good
-        }
-        .encode()
-        .is_err()
-    );
+    assert!(EnrolRequest { labels, ..good.clone() }.encode().is_err());
+    assert!(EnrolRequest { csr_der: vec![0; 4_097], ..good }.encode().is_err());
 }

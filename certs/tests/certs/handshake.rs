@@ -17,16 +17,8 @@ fn a_device_and_a_node_of_one_authority_know_each_other() {
     let device = world.device();
     let client = tls::agent_client_config(&device, clock(at(0))).unwrap();
     let session = Session::between(client, world.server_config());
-    assert!(
-        session.succeeded(),
-        "{:?} {:?}",
-        session.client_error,
-        session.server_error
-    );
-    assert_eq!(
-        session.client.protocol_version(),
-        Some(ProtocolVersion::TLSv1_3)
-    );
+    assert!(session.succeeded(), "{:?} {:?}", session.client_error, session.server_error);
+    assert_eq!(session.client.protocol_version(), Some(ProtocolVersion::TLSv1_3));
     assert_eq!(session.server.alpn_protocol(), Some(&b"headwater/1"[..]));
 
     let chain = session.server.peer_certificates().unwrap();
@@ -37,10 +29,7 @@ fn a_device_and_a_node_of_one_authority_know_each_other() {
     assert_eq!(peer.standing(at(0)), Standing::Current);
     assert_eq!(
         peer_node(chain),
-        Err(PeerError::WrongRole {
-            expected: Role::Node,
-            presented: Role::Device
-        })
+        Err(PeerError::WrongRole { expected: Role::Node, presented: Role::Device })
     );
 
     let chain = session.client.peer_certificates().unwrap();
@@ -77,13 +66,7 @@ fn nodes_relay_among_themselves_and_refuse_devices() {
     device.alpn_protocols.clone_from(&client.alpn_protocols);
     let session = Session::between(Arc::new(device), server);
     let fault = explain(session.server_error.as_ref().unwrap());
-    assert_eq!(
-        fault,
-        TrustFault::WrongRole {
-            expected: Role::Node,
-            presented: Role::Device
-        }
-    );
+    assert_eq!(fault, TrustFault::WrongRole { expected: Role::Node, presented: Role::Device });
 }
 
 #[test]
@@ -108,17 +91,11 @@ fn both_ends_of_a_session_draw_the_same_number_and_no_other_session_does() {
     let session = Session::between(world.agent_config(), world.server_config());
     let other = Session::between(world.agent_config(), world.server_config());
     let ours = binding(Exporter::of_session(&session.client).unwrap());
-    assert_eq!(
-        ours,
-        binding(Exporter::of_session(&session.server).unwrap())
-    );
+    assert_eq!(ours, binding(Exporter::of_session(&session.server).unwrap()));
     assert_ne!(ours, binding(Exporter::of_session(&other.server).unwrap()));
 
     let early = Session::prepared(world.agent_config(), world.server_config());
-    assert!(
-        Exporter::of_session(&early.client).is_err(),
-        "no number before the handshake"
-    );
+    assert!(Exporter::of_session(&early.client).is_err(), "no number before the handshake");
 }
 
 #[test]
@@ -137,33 +114,18 @@ fn an_expired_device_may_come_to_renew_for_thirty_days() {
         // The agent's own clock is not what the node judges by.
         let client = tls::agent_client_config(&device, clock(at(0))).unwrap();
         let session = Session::between(client, world.server_config_at(expired, now));
-        assert_eq!(
-            session.server_error.is_none(),
-            admitted,
-            "day {day}, {expired:?}"
-        );
+        assert_eq!(session.server_error.is_none(), admitted, "day {day}, {expired:?}");
         if admitted {
             let peer = peer_device(session.server.peer_certificates().unwrap()).unwrap();
-            let due = if day < 30 {
-                Standing::Current
-            } else {
-                Standing::RenewOnly
-            };
+            let due = if day < 30 { Standing::Current } else { Standing::RenewOnly };
             assert_eq!(peer.standing(now), due, "day {day}");
             assert_eq!(peer.remaining(now).is_zero(), day >= 30, "day {day}");
         } else {
             let fault = explain(session.server_error.as_ref().unwrap());
-            assert!(
-                matches!(fault, TrustFault::Expired { .. }),
-                "day {day}: {fault:?}"
-            );
+            assert!(matches!(fault, TrustFault::Expired { .. }), "day {day}: {fault:?}");
             let verdict = PeerVerdict::OutsideValidity;
             let told = explain(session.client_error.as_ref().unwrap());
-            assert_eq!(
-                told,
-                TrustFault::Refused { verdict },
-                "the agent learns why"
-            );
+            assert_eq!(told, TrustFault::Refused { verdict }, "the agent learns why");
         }
     }
 }
@@ -176,10 +138,6 @@ fn a_renewed_certificate_works_at_once_for_a_clock_that_is_behind() {
             world.agent_config(),
             world.server_config_at(ExpiredDevices::Refuse, at(-behind_s)),
         );
-        assert_eq!(
-            session.server_error.is_none(),
-            admitted,
-            "{behind_s} s behind"
-        );
+        assert_eq!(session.server_error.is_none(), admitted, "{behind_s} s behind");
     }
 }

@@ -34,16 +34,10 @@ fn a_message_cut_anywhere_is_refused() {
     let key = DeviceKey::generate().unwrap();
     let [request, response, _, _] = &samples(&world, &key);
     for length in 0..request.len() {
-        assert!(
-            EnrolRequest::decode(&request[..length]).is_err(),
-            "request cut at {length}"
-        );
+        assert!(EnrolRequest::decode(&request[..length]).is_err(), "request cut at {length}");
     }
     for length in 0..response.len() {
-        assert!(
-            EnrolResponse::decode(&response[..length]).is_err(),
-            "answer cut at {length}"
-        );
+        assert!(EnrolResponse::decode(&response[..length]).is_err(), "answer cut at {length}");
     }
     assert!(EnrolRequest::decode(request).is_ok());
     assert!(EnrolResponse::decode(response).is_ok());
@@ -64,33 +58,18 @@ fn messages_of_other_sizes_and_versions_are_refused_with_their_reason() {
     type Expected = fn(&DecodeError) -> bool;
     let cases: [(&[u8], Expected); 7] = [
         (&[], |error| matches!(error, DecodeError::Empty)),
-        (&[0; 65_537], |error| {
-            matches!(error, DecodeError::TooLarge { bytes: 65_537 })
-        }),
-        (&later, |error| {
-            matches!(error, DecodeError::Version { version: 2 })
-        }),
-        (&longer, |error| {
-            matches!(error, DecodeError::TrailingBytes { bytes: 1 })
-        }),
-        (&deep, |error| {
-            matches!(error, DecodeError::Malformed { .. })
-        }),
-        (&huge_bytes, |error| {
-            matches!(error, DecodeError::Malformed { .. })
-        }),
-        (&huge_list, |error| {
-            matches!(error, DecodeError::Malformed { .. })
-        }),
+        (&[0; 65_537], |error| matches!(error, DecodeError::TooLarge { bytes: 65_537 })),
+        (&later, |error| matches!(error, DecodeError::Version { version: 2 })),
+        (&longer, |error| matches!(error, DecodeError::TrailingBytes { bytes: 1 })),
+        (&deep, |error| matches!(error, DecodeError::Malformed { .. })),
+        (&huge_bytes, |error| matches!(error, DecodeError::Malformed { .. })),
+        (&huge_list, |error| matches!(error, DecodeError::Malformed { .. })),
     ];
     for (position, (payload, expected)) in cases.iter().enumerate() {
         let error = EnrolRequest::decode(payload).unwrap_err();
         assert!(expected(&error), "case {position}: {error:?}");
         let error = EnrolResponse::decode(payload).unwrap_err();
-        assert!(
-            !matches!(error, DecodeError::Content { .. }),
-            "case {position}: {error:?}"
-        );
+        assert!(!matches!(error, DecodeError::Content { .. }), "case {position}: {error:?}");
     }
 }
 
@@ -101,12 +80,9 @@ fn a_field_of_a_later_version_is_skipped() {
     let [request, ..] = &samples(&world, &key);
     // The request is a map of 7 fields; one more is put before them.
     assert_eq!(request[1], 0x87);
-    let extended = [
-        &[request[0], 0x88],
-        [0xa3, b'n', b'e', b'w', 0x91, 0x2a].as_slice(),
-        &request[2..],
-    ]
-    .concat();
+    let extended =
+        [&[request[0], 0x88], [0xa3, b'n', b'e', b'w', 0x91, 0x2a].as_slice(), &request[2..]]
+            .concat();
     assert_eq!(EnrolRequest::decode(&extended).unwrap().host_name, "web-1");
 }
 
@@ -121,11 +97,7 @@ fn feed(world: &World, bytes: &[u8]) {
     drop(Certificate::read(&certificate));
     drop(peer_device(std::slice::from_ref(&certificate)));
     drop(peer_node(std::slice::from_ref(&certificate)));
-    drop(
-        world
-            .authority
-            .issue_device(bytes, device, DEVICE_VALIDITY, at(0)),
-    );
+    drop(world.authority.issue_device(bytes, device, DEVICE_VALIDITY, at(0)));
     drop(JoinToken::parse(&String::from_utf8_lossy(bytes)));
 }
 

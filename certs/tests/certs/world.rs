@@ -33,10 +33,7 @@ impl World {
         let key = DeviceKey::generate().unwrap();
         let csr = key.csr_der().unwrap();
         let device = DeviceUuid::random().unwrap();
-        let issued = self
-            .authority
-            .issue_device(&csr, device, DEVICE_VALIDITY, at(0))
-            .unwrap();
+        let issued = self.authority.issue_device(&csr, device, DEVICE_VALIDITY, at(0)).unwrap();
         DeviceIdentity::new(issued.chain, &key, self.authority.bundle()).unwrap()
     }
 
@@ -62,13 +59,8 @@ impl World {
 }
 
 pub(crate) fn node_of(authority: &Authority) -> NodeIdentity {
-    let hosts = [
-        "agg-1.example.com".try_into().unwrap(),
-        "192.0.2.1".try_into().unwrap(),
-    ];
-    authority
-        .issue_node(&"agg-1".parse().unwrap(), &hosts, NODE_VALIDITY, at(0))
-        .unwrap()
+    let hosts = ["agg-1.example.com".try_into().unwrap(), "192.0.2.1".try_into().unwrap()];
+    authority.issue_node(&"agg-1".parse().unwrap(), &hosts, NODE_VALIDITY, at(0)).unwrap()
 }
 
 /// Returns a time by its distance from the start.

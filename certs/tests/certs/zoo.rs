@@ -24,44 +24,17 @@ const NODE_URI: &str = "spiffe://fleet.example.com/node/agg-9";
 fn a_node_refuses_a_client_whose_certificate_says_the_wrong_thing() {
     let zoo = Zoo::new();
     let device = || zoo.plan(&[DEVICE_URI], CLIENT);
-    let wrong_role = TrustFault::WrongRole {
-        expected: Role::Device,
-        presented: Role::Node,
-    };
+    let wrong_role = TrustFault::WrongRole { expected: Role::Device, presented: Role::Node };
     let elsewhere = DEVICE_URI.replace("fleet", "other");
     for (animal, plan, expected) in [
-        (
-            "expired",
-            device().valid(-100, -7),
-            TrustFault::Expired { ago: seconds(7) },
-        ),
-        (
-            "early",
-            device().valid(7, 100),
-            TrustFault::NotYetValid { ahead: seconds(7) },
-        ),
-        (
-            "for servers only",
-            zoo.plan(&[DEVICE_URI], SERVER),
-            TrustFault::WrongPurpose,
-        ),
+        ("expired", device().valid(-100, -7), TrustFault::Expired { ago: seconds(7) }),
+        ("early", device().valid(7, 100), TrustFault::NotYetValid { ahead: seconds(7) }),
+        ("for servers only", zoo.plan(&[DEVICE_URI], SERVER), TrustFault::WrongPurpose),
         ("a node", zoo.plan(&[NODE_URI], CLIENT), wrong_role),
         ("nobody", zoo.plan(&[], CLIENT), TrustFault::NoIdentity),
-        (
-            "two at once",
-            zoo.plan(&[DEVICE_URI, NODE_URI], CLIENT),
-            TrustFault::NoIdentity,
-        ),
-        (
-            "a site",
-            zoo.plan(&["https://example.com/"], CLIENT),
-            TrustFault::NoIdentity,
-        ),
-        (
-            "of elsewhere",
-            zoo.plan(&[&elsewhere], CLIENT),
-            TrustFault::OtherTrustDomain,
-        ),
+        ("two at once", zoo.plan(&[DEVICE_URI, NODE_URI], CLIENT), TrustFault::NoIdentity),
+        ("a site", zoo.plan(&["https://example.com/"], CLIENT), TrustFault::NoIdentity),
+        ("of elsewhere", zoo.plan(&[&elsewhere], CLIENT), TrustFault::OtherTrustDomain),
     ] {
         assert_client_refused(&zoo, animal, &plan, &expected);
     }
@@ -73,41 +46,13 @@ fn a_node_refuses_a_client_whose_certificate_nobody_of_ours_has_signed() {
     let zoo = Zoo::new();
     let device = || zoo.plan(&[DEVICE_URI], CLIENT);
     for (animal, plan, expected) in [
-        (
-            "self-signed",
-            device().self_signed(),
-            TrustFault::OtherAuthority,
-        ),
-        (
-            "of another authority",
-            device().signed_by(Signer::Other),
-            TrustFault::OtherAuthority,
-        ),
-        (
-            "of a namesake",
-            device().signed_by(Signer::Namesake),
-            TrustFault::BadSignature,
-        ),
-        (
-            "of another device",
-            device().signed_by(Signer::Device),
-            TrustFault::Unacceptable,
-        ),
-        (
-            "an authority itself",
-            device().authority(),
-            TrustFault::Unacceptable,
-        ),
-        (
-            "without its chain",
-            device().alone(),
-            TrustFault::OtherAuthority,
-        ),
-        (
-            "with a stolen certificate",
-            device().other_key(),
-            TrustFault::BadSignature,
-        ),
+        ("self-signed", device().self_signed(), TrustFault::OtherAuthority),
+        ("of another authority", device().signed_by(Signer::Other), TrustFault::OtherAuthority),
+        ("of a namesake", device().signed_by(Signer::Namesake), TrustFault::BadSignature),
+        ("of another device", device().signed_by(Signer::Device), TrustFault::Unacceptable),
+        ("an authority itself", device().authority(), TrustFault::Unacceptable),
+        ("without its chain", device().alone(), TrustFault::OtherAuthority),
+        ("with a stolen certificate", device().other_key(), TrustFault::BadSignature),
     ] {
         assert_client_refused(&zoo, animal, &plan, &expected);
     }
@@ -117,70 +62,24 @@ fn a_node_refuses_a_client_whose_certificate_nobody_of_ours_has_signed() {
 fn an_agent_refuses_each_server_of_the_zoo_for_its_own_reason() {
     let zoo = Zoo::new();
     let node = || zoo.plan(&[NODE_URI], SERVER);
-    let wrong_role = TrustFault::WrongRole {
-        expected: Role::Node,
-        presented: Role::Device,
-    };
+    let wrong_role = TrustFault::WrongRole { expected: Role::Node, presented: Role::Device };
     let elsewhere = NODE_URI.replace("fleet", "other");
     for (animal, plan, expected) in [
-        (
-            "expired",
-            node().valid(-100, -7),
-            TrustFault::Expired { ago: seconds(7) },
-        ),
-        (
-            "early",
-            node().valid(7, 100),
-            TrustFault::NotYetValid { ahead: seconds(7) },
-        ),
-        (
-            "for clients only",
-            zoo.plan(&[NODE_URI], CLIENT),
-            TrustFault::WrongPurpose,
-        ),
+        ("expired", node().valid(-100, -7), TrustFault::Expired { ago: seconds(7) }),
+        ("early", node().valid(7, 100), TrustFault::NotYetValid { ahead: seconds(7) }),
+        ("for clients only", zoo.plan(&[NODE_URI], CLIENT), TrustFault::WrongPurpose),
         ("a device", zoo.plan(&[DEVICE_URI], SERVER), wrong_role),
         ("nobody", zoo.plan(&[], SERVER), TrustFault::NoIdentity),
-        (
-            "of elsewhere",
-            zoo.plan(&[&elsewhere], SERVER),
-            TrustFault::OtherTrustDomain,
-        ),
-        (
-            "self-signed",
-            node().self_signed(),
-            TrustFault::OtherAuthority,
-        ),
-        (
-            "of another authority",
-            node().signed_by(Signer::Other),
-            TrustFault::OtherAuthority,
-        ),
-        (
-            "of a namesake",
-            node().signed_by(Signer::Namesake),
-            TrustFault::BadSignature,
-        ),
-        (
-            "of a device",
-            node().signed_by(Signer::Device),
-            TrustFault::Unacceptable,
-        ),
-        (
-            "without its chain",
-            node().alone(),
-            TrustFault::OtherAuthority,
-        ),
-        (
-            "with a stolen certificate",
-            node().other_key(),
-            TrustFault::BadSignature,
-        ),
+        ("of elsewhere", zoo.plan(&[&elsewhere], SERVER), TrustFault::OtherTrustDomain),
+        ("self-signed", node().self_signed(), TrustFault::OtherAuthority),
+        ("of another authority", node().signed_by(Signer::Other), TrustFault::OtherAuthority),
+        ("of a namesake", node().signed_by(Signer::Namesake), TrustFault::BadSignature),
+        ("of a device", node().signed_by(Signer::Device), TrustFault::Unacceptable),
+        ("without its chain", node().alone(), TrustFault::OtherAuthority),
+        ("with a stolen certificate", node().other_key(), TrustFault::BadSignature),
     ] {
         let session = Session::between(zoo.world.agent_config(), zoo.server(&plan));
-        let error = session
-            .client_error
-            .as_ref()
-            .unwrap_or_else(|| panic!("{animal} got through"));
+        let error = session.client_error.as_ref().unwrap_or_else(|| panic!("{animal} got through"));
         assert_eq!(explain(error), expected, "{animal}: {error}");
     }
     assert!(Session::between(zoo.world.agent_config(), zoo.server(&node())).succeeded());
@@ -189,21 +88,10 @@ fn an_agent_refuses_each_server_of_the_zoo_for_its_own_reason() {
 #[test]
 fn an_enrolling_device_asks_for_the_role_of_a_node_under_the_pinned_root() {
     let zoo = Zoo::new();
-    let wrong_role = TrustFault::WrongRole {
-        expected: Role::Node,
-        presented: Role::Device,
-    };
+    let wrong_role = TrustFault::WrongRole { expected: Role::Node, presented: Role::Device };
     for (animal, plan, expected) in [
-        (
-            "a device",
-            zoo.plan(&[DEVICE_URI], SERVER),
-            Some(wrong_role),
-        ),
-        (
-            "nobody",
-            zoo.plan(&[], SERVER),
-            Some(TrustFault::NoIdentity),
-        ),
+        ("a device", zoo.plan(&[DEVICE_URI], SERVER), Some(wrong_role)),
+        ("nobody", zoo.plan(&[], SERVER), Some(TrustFault::NoIdentity)),
         ("a node", zoo.plan(&[NODE_URI], SERVER), None),
     ] {
         let pins = [zoo.world.authority.root_pin()];
@@ -224,11 +112,7 @@ fn a_pinned_root_is_believed_only_while_it_is_valid() {
         let root = zoo.plan(&[], SERVER).authority().valid(from, to).params;
         let root = CertifiedIssuer::self_signed(root, root_key).unwrap();
         let key = KeyPair::generate().unwrap();
-        let leaf = zoo
-            .plan(&[NODE_URI], SERVER)
-            .params
-            .signed_by(&key, &root)
-            .unwrap();
+        let leaf = zoo.plan(&[NODE_URI], SERVER).params.signed_by(&key, &root).unwrap();
         let chain = vec![leaf.der().clone(), root.der().clone()];
         let pins = [Pin::of_certificate(root.der()).unwrap()];
         let key = PrivatePkcs8KeyDer::from(key.serialize_der());
@@ -244,10 +128,7 @@ fn a_device_as_issued_can_never_serve() {
     let mut server = (*world.server_config()).clone();
     server.cert_resolver = Arc::new(certified(device.chain().to_vec(), device.key()));
     let session = Session::between(world.agent_config(), Arc::new(server));
-    assert_eq!(
-        explain(session.client_error.as_ref().unwrap()),
-        TrustFault::WrongPurpose
-    );
+    assert_eq!(explain(session.client_error.as_ref().unwrap()), TrustFault::WrongPurpose);
 }
 
 #[test]
@@ -258,13 +139,7 @@ fn a_node_as_issued_is_not_taken_for_a_device() {
         Arc::new(certified(world.node.chain().to_vec(), world.node.key()));
     let session = Session::between(Arc::new(client), world.server_config());
     let fault = explain(session.server_error.as_ref().unwrap());
-    assert_eq!(
-        fault,
-        TrustFault::WrongRole {
-            expected: Role::Device,
-            presented: Role::Node
-        }
-    );
+    assert_eq!(fault, TrustFault::WrongRole { expected: Role::Device, presented: Role::Node });
 }
 
 #[test]
@@ -275,22 +150,12 @@ fn a_client_without_a_certificate_is_refused() {
     client.alpn_protocols = vec![tls::ALPN_DEVICE.to_vec()];
     // A pinning client needs the root in the chain, which only the enrolment server shows.
     let mut server = (*world.server_config()).clone();
-    server.cert_resolver = tls::enrol_server_config(&world.node, clock(at(0)))
-        .unwrap()
-        .cert_resolver
-        .clone();
+    server.cert_resolver =
+        tls::enrol_server_config(&world.node, clock(at(0))).unwrap().cert_resolver.clone();
     let session = Session::between(Arc::new(client), Arc::new(server));
-    assert_eq!(
-        explain(session.server_error.as_ref().unwrap()),
-        TrustFault::Missing
-    );
+    assert_eq!(explain(session.server_error.as_ref().unwrap()), TrustFault::Missing);
     let told = explain(session.client_error.as_ref().unwrap());
-    assert_eq!(
-        told,
-        TrustFault::Refused {
-            verdict: PeerVerdict::Missing
-        }
-    );
+    assert_eq!(told, TrustFault::Refused { verdict: PeerVerdict::Missing });
 }
 
 #[test]
@@ -321,16 +186,10 @@ fn an_older_tls_is_not_spoken() {
 
 fn assert_client_refused(zoo: &Zoo, animal: &str, plan: &Plan, expected: &TrustFault) {
     let session = Session::between(zoo.client(plan), zoo.world.server_config());
-    let error = session
-        .server_error
-        .as_ref()
-        .unwrap_or_else(|| panic!("{animal} got in"));
+    let error = session.server_error.as_ref().unwrap_or_else(|| panic!("{animal} got in"));
     assert_eq!(explain(error), *expected, "{animal}: {error}");
     let told = explain(session.client_error.as_ref().unwrap());
-    assert!(
-        matches!(told, TrustFault::Refused { .. }),
-        "{animal} is told {told:?}"
-    );
+    assert!(matches!(told, TrustFault::Refused { .. }), "{animal} is told {told:?}");
 }
 
 /// Returns why a device with these pins does not enrol with a server that shows this chain.

@@ -65,7 +65,8 @@ fn an_expired_certificate_is_refused_and_a_good_one_goes_on_without_loss() {
 
 /// The agent tells, to who asks it, why it has no session and what helps.
 fn expect_fault(site: &Site, texts: &[&str]) {
-    let fault = || site.agent.status().and_then(|it| it["ship"]["fault"].as_str().map(str::to_owned));
+    let fault =
+        || site.agent.status().and_then(|it| it["ship"]["fault"].as_str().map(str::to_owned));
     until(&format!("the agent says {texts:?}"), || {
         fault().is_some_and(|fault| texts.iter().all(|text| fault.contains(text)))
     });

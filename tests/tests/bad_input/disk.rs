@@ -21,7 +21,18 @@ fn a_full_disk_under_the_spool_loses_no_line_and_declares_every_sample() {
     site.write(5_000);
     until("the agent says that its disk is full", || {
         site.agent.start_again_if_it_ended();
-        if let Some(s) = site.agent.status() { eprintln!("{} {} {:?}", s["bulk"], s["sources"], Command::new("df").arg(site.agent.spool()).output().map(|o| String::from_utf8_lossy(&o.stdout).into_owned())); std::thread::sleep(std::time::Duration::from_secs(2)); }
+        if let Some(s) = site.agent.status() {
+            eprintln!(
+                "{} {} {:?}",
+                s["bulk"],
+                s["sources"],
+                Command::new("df")
+                    .arg(site.agent.spool())
+                    .output()
+                    .map(|o| String::from_utf8_lossy(&o.stdout).into_owned())
+            );
+            std::thread::sleep(std::time::Duration::from_secs(2));
+        }
         site.agent.status().is_some_and(|status| status["bulk"]["stall"] == "disk_full")
     });
     disk.free();
@@ -33,7 +44,11 @@ fn a_full_disk_under_the_spool_loses_no_line_and_declares_every_sample() {
     site.compare().expect_exactly_once(&site.witness);
     let _ = site.aggregator.expect_clean_audit();
     let landed = site.stop_and_read();
-    assert_eq!(landed.only_device().gap_records(Lane::Bulk), 0, "files are read when there is room");
+    assert_eq!(
+        landed.only_device().gap_records(Lane::Bulk),
+        0,
+        "files are read when there is room"
+    );
 }
 
 #[test]

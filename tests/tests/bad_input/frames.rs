@@ -127,7 +127,10 @@ impl Stage {
     /// Sends a batch on a fresh session's bulk lane; the answer to it.
     async fn send(
         &self,
-        make: impl Fn(DeviceId, &headwater_protocol::wire::LaneState) -> headwater_protocol::batch::Batch,
+        make: impl Fn(
+            DeviceId,
+            &headwater_protocol::wire::LaneState,
+        ) -> headwater_protocol::batch::Batch,
     ) -> Option<Frame> {
         let peer = Peer::greeted(&self.intruder, &self.address).await;
         let (mut stream, state) = peer.lane(Lane::Bulk).await;

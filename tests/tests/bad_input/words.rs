@@ -24,7 +24,10 @@ fn a_wrong_unit_is_named_with_its_key_its_value_and_the_range() {
     let done = agent_with("[sample]\ninterval = \"10 parsecs\"\n");
     done.expect_refusal(3, &["sample.interval", "\"10 parsecs\"", "\"1s\" to \"1h\"", ":2:12"]);
     let done = headwater_with("[log]\nsnapshot_every = \"5 parsecs\"\n");
-    done.expect_refusal(3, &["log.snapshot_every", "\"5 parsecs\"", "\"100ms\" to \"1h\"", ":2:18"]);
+    done.expect_refusal(
+        3,
+        &["log.snapshot_every", "\"5 parsecs\"", "\"100ms\" to \"1h\"", ":2:18"],
+    );
 }
 
 fn agent_with(text: &str) -> Done {

@@ -7,11 +7,7 @@ pub(crate) fn code_only(source: &str) -> String {
     while !rest.is_empty() {
         let quoted = quoted_bytes(rest);
         // Words are taken whole, so that the r of `for"` does not open a raw string.
-        let (kept, after) = if quoted > 0 {
-            (" ", &rest[quoted..])
-        } else {
-            split_token(rest)
-        };
+        let (kept, after) = if quoted > 0 { (" ", &rest[quoted..]) } else { split_token(rest) };
         code.push_str(kept);
         rest = after;
     }
@@ -59,11 +55,7 @@ fn quoted_bytes(source: &str) -> usize {
     let mut letters = source.chars();
     let is_character = letters.next() == Some('\'')
         && (letters.next() == Some('\\') || letters.next() == Some('\''));
-    if is_character {
-        escaped_bytes(source, '\'')
-    } else {
-        0
-    }
+    if is_character { escaped_bytes(source, '\'') } else { 0 }
 }
 
 /// Block comments nest.
@@ -87,18 +79,13 @@ fn block_comment_bytes(source: &str) -> usize {
 
 /// The length of a raw string, if the source starts with one.
 fn raw_string_bytes(source: &str) -> Option<usize> {
-    let hashed = ["r", "br"]
-        .into_iter()
-        .find_map(|prefix| source.strip_prefix(prefix))?;
+    let hashed = ["r", "br"].into_iter().find_map(|prefix| source.strip_prefix(prefix))?;
     let body = hashed.trim_start_matches('#');
     let hashes = hashed.len() - body.len();
     let body = body.strip_prefix('"')?;
     let opening = source.len() - body.len();
     let closing = format!("\"{}", "#".repeat(hashes));
-    Some(
-        body.find(&closing)
-            .map_or(source.len(), |at| opening + at + closing.len()),
-    )
+    Some(body.find(&closing).map_or(source.len(), |at| opening + at + closing.len()))
 }
 
 /// Up to and with the closing quote; a quote after a backslash does not close.

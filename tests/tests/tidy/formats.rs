@@ -19,46 +19,30 @@ pub(crate) fn documents(sources: &[SourceFile]) -> Vec<SourceFile> {
         (path, found.map_or("", |file| &file.text))
     });
     let all = texts.chain(others.map(|file| (file.path.as_str(), file.text.as_str())));
-    all.map(|(path, text)| SourceFile::new(path, text))
-        .collect()
+    all.map(|(path, text)| SourceFile::new(path, text)).collect()
 }
 
 /// The lines of a document that name another source than there is, or that it ought to have.
 pub(crate) fn other_source(document: &SourceFile, sources: &[SourceFile]) -> Vec<String> {
     let path = &document.path;
-    let lines: Vec<&str> = document
-        .text
-        .lines()
-        .map(str::trim)
-        .filter(|line| line.starts_with(START))
-        .collect();
+    let lines: Vec<&str> =
+        document.text.lines().map(str::trim).filter(|line| line.starts_with(START)).collect();
     if lines.is_empty() && DOCUMENTS.contains(&path.as_str()) {
-        let lacks = if document.text.is_empty() {
-            "is absent"
-        } else {
-            "names no source"
-        };
+        let lacks = if document.text.is_empty() { "is absent" } else { "names no source" };
         return vec![format!(
             "{path} {lacks}: it describes a format, and has a line like {EXAMPLE}"
         )];
     }
-    lines
-        .into_iter()
-        .filter_map(|line| other_source_in_line(path, line, sources))
-        .collect()
+    lines.into_iter().filter_map(|line| other_source_in_line(path, line, sources)).collect()
 }
 
 fn other_source_in_line(document: &str, line: &str, sources: &[SourceFile]) -> Option<String> {
-    let inner = line
-        .strip_prefix(START)
-        .and_then(|line| line.strip_suffix(END));
+    let inner = line.strip_prefix(START).and_then(|line| line.strip_suffix(END));
     let Some((path, _)) = inner.and_then(|inner| inner.trim().split_once(" blake3:")) else {
         return Some(format!("{document}: `{line}` is not like {EXAMPLE}"));
     };
     let Some(source) = sources.iter().find(|file| file.path == path) else {
-        return Some(format!(
-            "{document}: `{line}` names a file that does not exist"
-        ));
+        return Some(format!("{document}: `{line}` names a file that does not exist"));
     };
     let right = line_of(source);
     (line != right).then(|| {
@@ -98,29 +82,16 @@ mod tests {
         assert_eq!(problems("docs/wire.md", "# Wire\n"), 1);
         assert_eq!(problems("docs/adr/0001-one.md", "# One\n"), 0);
         let expected = DOCUMENTS.len();
-        assert_eq!(
-            documents(&[]).len(),
-            expected,
-            "an absent document has to be asked for"
-        );
+        assert_eq!(documents(&[]).len(), expected, "an absent document has to be asked for");
     }
 
     #[test]
     fn a_line_that_names_another_source_is_seen() {
         let right = line_of(&header(CODE));
         assert_eq!(problems("docs/wire.md", &right), 0);
-        assert_eq!(
-            problems("docs/wire.md", &format!("{right}\n  {right}\n")),
-            0
-        );
-        assert_eq!(
-            problems("docs/wire.md", &right.replace("blake3:", "blake3:0")),
-            1
-        );
-        assert_eq!(
-            problems("docs/wire.md", &right.replace("header", "absent")),
-            1
-        );
+        assert_eq!(problems("docs/wire.md", &format!("{right}\n  {right}\n")), 0);
+        assert_eq!(problems("docs/wire.md", &right.replace("blake3:", "blake3:0")), 1);
+        assert_eq!(problems("docs/wire.md", &right.replace("header", "absent")), 1);
         assert_eq!(problems("docs/wire.md", &right.replace("blake3:", "")), 1);
         assert_eq!(problems("docs/other.md", &format!("{right}\n{START}")), 1);
     }
@@ -130,10 +101,7 @@ mod tests {
         let commented =
             format!("//! The header.\n\n/// One.\n{CODE}\n#[cfg(test)]\nmod tests {{}}\n");
         assert_eq!(hash(&header(&commented)), hash(&header(CODE)));
-        assert_ne!(
-            hash(&header(&CODE.replace("seq", "epoch"))),
-            hash(&header(CODE))
-        );
+        assert_ne!(hash(&header(&CODE.replace("seq", "epoch"))), hash(&header(CODE)));
     }
 
     fn header(text: &str) -> SourceFile {

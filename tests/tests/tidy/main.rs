@@ -37,17 +37,12 @@ fn no_file_names_a_folder_of_one_machine() {
 fn dependencies_follow_the_arrows() {
     let manifests = manifests::of_crates(sources());
     let folders = manifests::folders_of_packages(&manifests);
-    check(&manifests, |manifest| {
-        manifests::against_the_arrows(manifest, &folders)
-    });
+    check(&manifests, |manifest| manifests::against_the_arrows(manifest, &folders));
 }
 
 #[test]
 fn versions_are_declared_at_the_root_and_nowhere_else() {
-    check(
-        &manifests::of_crates(sources()),
-        manifests::version_of_its_own,
-    );
+    check(&manifests::of_crates(sources()), manifests::version_of_its_own);
 }
 
 #[test]
@@ -60,17 +55,12 @@ fn the_protocol_is_pure() {
 #[test]
 fn each_format_has_a_document_that_speaks_of_its_present_source() {
     let sources = sources();
-    check(&formats::documents(&sources), |document| {
-        formats::other_source(document, &sources)
-    });
+    check(&formats::documents(&sources), |document| formats::other_source(document, &sources));
 }
 
 /// Asserts that a rule holds for each file, and names every place where it does not.
 fn check(files: &[SourceFile], rule: impl Fn(&SourceFile) -> Vec<String>) {
-    assert!(
-        !files.is_empty(),
-        "there is no file to check: this test looks in the wrong place"
-    );
+    assert!(!files.is_empty(), "there is no file to check: this test looks in the wrong place");
     let problems: Vec<String> = files.iter().flat_map(rule).collect();
     assert!(problems.is_empty(), "broken:\n{}", problems.join("\n"));
 }

@@ -39,9 +39,7 @@ pub(crate) fn against_the_arrows(
 ) -> Vec<String> {
     let (path, from) = (&manifest.path, manifest.folder());
     let Some((_, allowed)) = ARROWS.iter().find(|(folder, _)| *folder == from) else {
-        return vec![format!(
-            "{path}: {from}/ has no place among the arrows: an ADR gives it one"
-        )];
+        return vec![format!("{path}: {from}/ has no place among the arrows: an ADR gives it one")];
     };
     let mut problems = Vec::new();
     for dependency in dependencies(&manifest.text) {
@@ -65,12 +63,7 @@ pub(crate) fn version_of_its_own(manifest: &SourceFile) -> Vec<String> {
         .into_iter()
         .filter(|dependency| !dependency.is_of_root() && !dependency.is_of_itself())
         .map(|dependency| dependency.name);
-    let problem = |name| {
-        format!(
-            "{}: {name}: take it from the root's manifest",
-            manifest.path
-        )
-    };
+    let problem = |name| format!("{}: {name}: take it from the root's manifest", manifest.path);
     of_package.chain(of_dependencies).map(problem).collect()
 }
 
@@ -89,9 +82,7 @@ impl Dependency {
     }
 
     fn is_of_root(&self) -> bool {
-        self.settings
-            .get("workspace")
-            .is_some_and(|value| value == "true")
+        self.settings.get("workspace").is_some_and(|value| value == "true")
     }
 
     /// A crate that names itself asks for a feature in its own tests.
@@ -104,10 +95,7 @@ fn dependencies(manifest: &str) -> Vec<Dependency> {
     let mut found: BTreeMap<(String, String), Dependency> = BTreeMap::new();
     for entry in entries(manifest) {
         // `[target.'cfg(unix)'.dependencies.redb]` is a table of the one dependency `redb`.
-        let Some(end) = entry
-            .section
-            .rfind("dependencies")
-            .map(|at| at + "dependencies".len())
+        let Some(end) = entry.section.rfind("dependencies").map(|at| at + "dependencies".len())
         else {
             continue;
         };
@@ -128,16 +116,12 @@ fn dependencies(manifest: &str) -> Vec<Dependency> {
 }
 
 fn inline_settings(value: &str) -> BTreeMap<String, String> {
-    let table = value
-        .strip_prefix('{')
-        .and_then(|value| value.strip_suffix('}'));
+    let table = value.strip_prefix('{').and_then(|value| value.strip_suffix('}'));
     let Some(table) = table else {
         return BTreeMap::from([("version".to_owned(), value.to_owned())]);
     };
     let pairs = table.split(',').filter_map(|pair| pair.split_once('='));
-    pairs
-        .map(|(key, value)| (key.trim().to_owned(), unquoted(value)))
-        .collect()
+    pairs.map(|(key, value)| (key.trim().to_owned(), unquoted(value))).collect()
 }
 
 /// A line `key = value` and the section it stands in.
@@ -152,24 +136,14 @@ struct Entry {
 fn entries(manifest: &str) -> Vec<Entry> {
     let mut section = String::new();
     let mut entries = Vec::new();
-    for line in manifest
-        .lines()
-        .map(|line| line.split(" #").next().unwrap_or(line).trim())
-    {
-        if let Some(name) = line
-            .strip_prefix('[')
-            .and_then(|line| line.strip_suffix(']'))
-        {
+    for line in manifest.lines().map(|line| line.split(" #").next().unwrap_or(line).trim()) {
+        if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
             name.clone_into(&mut section);
         } else if let Some((key, value)) = line.split_once('=')
             && !line.starts_with('#')
         {
             let (section, key) = (section.clone(), key.trim().to_owned());
-            entries.push(Entry {
-                section,
-                key,
-                value: unquoted(value),
-            });
+            entries.push(Entry { section, key, value: unquoted(value) });
         }
     }
     entries
@@ -186,59 +160,28 @@ mod tests {
     #[test]
     fn an_edge_against_the_arrows_is_seen_however_it_is_written() {
         let against = [
-            (
-                "protocol",
-                "[dependencies]\nheadwater-certs.workspace = true",
-            ),
-            (
-                "certs",
-                "[dev-dependencies]\nheadwater-protocol = { workspace = true }",
-            ),
-            (
-                "agent",
-                "[dependencies.headwater-aggregator]\nworkspace = true",
-            ),
-            (
-                "agent",
-                "[target.'cfg(unix)'.dependencies]\nheadwater-tests.workspace = true",
-            ),
+            ("protocol", "[dependencies]\nheadwater-certs.workspace = true"),
+            ("certs", "[dev-dependencies]\nheadwater-protocol = { workspace = true }"),
+            ("agent", "[dependencies.headwater-aggregator]\nworkspace = true"),
+            ("agent", "[target.'cfg(unix)'.dependencies]\nheadwater-tests.workspace = true"),
             (
                 "aggregator",
                 "[build-dependencies]\na = { package = \"headwater-agent\", path = \"\" }",
             ),
-            (
-                "benches",
-                "[dependencies]\nheadwater-tests.workspace = true # for once",
-            ),
-            (
-                "elsewhere",
-                "[dependencies]\nheadwater-protocol.workspace = true",
-            ),
+            ("benches", "[dependencies]\nheadwater-tests.workspace = true # for once"),
+            ("elsewhere", "[dependencies]\nheadwater-protocol.workspace = true"),
         ];
         for (folder, text) in against {
             assert_eq!(edges(folder, text).len(), 1, "{folder}: {text}");
         }
         let along = [
-            (
-                "agent",
-                "[dependencies]\nheadwater-protocol.workspace = true\nredb.workspace = true",
-            ),
-            (
-                "aggregator",
-                "[dependencies]\nheadwater-query.workspace = true",
-            ),
+            ("agent", "[dependencies]\nheadwater-protocol.workspace = true\nredb.workspace = true"),
+            ("aggregator", "[dependencies]\nheadwater-query.workspace = true"),
             ("tests", "[dependencies]\nheadwater-agent.workspace = true"),
-            (
-                "protocol",
-                "[package]\nname = \"headwater-agent\"\n# headwater-certs = \"1\"",
-            ),
+            ("protocol", "[package]\nname = \"headwater-agent\"\n# headwater-certs = \"1\""),
         ];
         for (folder, text) in along {
-            assert_eq!(
-                edges(folder, text),
-                Vec::<String>::new(),
-                "{folder}: {text}"
-            );
+            assert_eq!(edges(folder, text), Vec::<String>::new(), "{folder}: {text}");
         }
     }
 

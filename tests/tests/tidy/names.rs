@@ -11,10 +11,7 @@ pub(crate) fn too_long(file: &SourceFile) -> Vec<String> {
     if !file.is_rust() {
         return Vec::new();
     }
-    let is_test = file
-        .path
-        .split('/')
-        .any(|part| part == "tests" || part == "tests.rs");
+    let is_test = file.path.split('/').any(|part| part == "tests" || part == "tests.rs");
     let (lines, limit) = if is_test {
         (file.text.lines().count(), TEST_LINES_MAX)
     } else {
@@ -23,31 +20,18 @@ pub(crate) fn too_long(file: &SourceFile) -> Vec<String> {
     if lines <= limit {
         return Vec::new();
     }
-    vec![format!(
-        "{}: {lines} lines, at most {limit}: split it by concern of state",
-        file.path
-    )]
+    vec![format!("{}: {lines} lines, at most {limit}: split it by concern of state", file.path)]
 }
 
 /// Names that say that something was put there and not what.
-const FORBIDDEN_NAMES: [&str; 7] = [
-    "util.rs",
-    "utils.rs",
-    "common.rs",
-    "helper.rs",
-    "helpers.rs",
-    "misc.rs",
-    "mod.rs",
-];
+const FORBIDDEN_NAMES: [&str; 7] =
+    ["util.rs", "utils.rs", "common.rs", "helper.rs", "helpers.rs", "misc.rs", "mod.rs"];
 
 pub(crate) fn says_nothing(file: &SourceFile) -> Vec<String> {
     if !FORBIDDEN_NAMES.contains(&file.name()) {
         return Vec::new();
     }
-    vec![format!(
-        "{}: name it after what it holds, a noun of the domain",
-        file.path
-    )]
+    vec![format!("{}: name it after what it holds, a noun of the domain", file.path)]
 }
 
 // These words are put together here, so that this file does not hold them.
@@ -64,19 +48,12 @@ pub(crate) fn postponed_without_issue(file: &SourceFile) -> Vec<String> {
 }
 
 /// Where people and sessions keep their checkouts.
-const HOMES: [&str; 4] = [
-    concat!("/ho", "me/"),
-    concat!("/ro", "ot/"),
-    concat!("/Us", "ers/"),
-    concat!("/wo", "rk/"),
-];
+const HOMES: [&str; 4] =
+    [concat!("/ho", "me/"), concat!("/ro", "ot/"), concat!("/Us", "ers/"), concat!("/wo", "rk/")];
 
 pub(crate) fn folder_of_one_machine(file: &SourceFile) -> Vec<String> {
     broken_lines(file, "this folder exists on one machine only", |line| {
-        HOMES.iter().any(|home| {
-            line.match_indices(home)
-                .any(|(at, _)| is_home(line, at, home))
-        })
+        HOMES.iter().any(|home| line.match_indices(home).any(|(at, _)| is_home(line, at, home)))
     })
 }
 
@@ -109,10 +86,7 @@ mod tests {
         assert_eq!(too_long(&lines("agent/tests/spool.rs", 801)).len(), 1);
         assert_eq!(too_long(&lines("docs/wire.md", 801)).len(), 0);
         let tested = format!("x\n#[cfg(test)]\nmod tests {{\n{}}}\n", "x\n".repeat(700));
-        assert_eq!(
-            too_long(&SourceFile::new("agent/src/spool.rs", &tested)).len(),
-            0
-        );
+        assert_eq!(too_long(&SourceFile::new("agent/src/spool.rs", &tested)).len(), 0);
     }
 
     #[test]
@@ -139,10 +113,7 @@ mod tests {
         let said = |text: String| folder_of_one_machine(&SourceFile::new("a.md", &text)).len();
         for home in HOMES {
             assert_eq!(said(format!("see `{home}ann/headwater`")), 1);
-            assert_eq!(
-                said(format!("/var{home}ann, or {home} itself, or {home}*/log")),
-                0
-            );
+            assert_eq!(said(format!("/var{home}ann, or {home} itself, or {home}*/log")), 0);
         }
     }
 }

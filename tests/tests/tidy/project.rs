@@ -16,10 +16,7 @@ pub(crate) struct SourceFile {
 
 impl SourceFile {
     pub(crate) fn new(path: &str, text: &str) -> Self {
-        Self {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        }
+        Self { path: path.to_owned(), text: text.to_owned() }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -32,9 +29,7 @@ impl SourceFile {
     }
 
     pub(crate) fn is_rust(&self) -> bool {
-        Path::new(&self.path)
-            .extension()
-            .is_some_and(|extension| extension == "rs")
+        Path::new(&self.path).extension().is_some_and(|extension| extension == "rs")
     }
 
     /// The text up to the tests, which stand last.
@@ -48,9 +43,7 @@ impl SourceFile {
 
 /// Every text file below the root that git does not ignore, in order of its path.
 pub(crate) fn sources() -> Vec<SourceFile> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("the crate has a folder");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate has a folder");
     let ignored = ignored(root);
     let mut folders = vec![root.to_owned()];
     let mut texts = BTreeMap::new();
@@ -68,17 +61,12 @@ pub(crate) fn sources() -> Vec<SourceFile> {
             }
             // What is not text has no lines, and a link points to what is seen elsewhere.
             if let (true, Ok(text)) = (kind.is_file(), fs::read_to_string(&path)) {
-                let relative = path
-                    .strip_prefix(root)
-                    .expect("the walk stays below the root");
+                let relative = path.strip_prefix(root).expect("the walk stays below the root");
                 texts.insert(relative.to_string_lossy().into_owned(), text);
             }
         }
     }
-    texts
-        .into_iter()
-        .map(|(path, text)| SourceFile { path, text })
-        .collect()
+    texts.into_iter().map(|(path, text)| SourceFile { path, text }).collect()
 }
 
 /// `.git`, and what the `.gitignore` at the root names.
@@ -87,9 +75,7 @@ fn ignored(root: &Path) -> BTreeSet<PathBuf> {
     let lines = text.lines().map(str::trim);
     let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
     let named = lines.map(|line| {
-        let path = line
-            .strip_prefix('/')
-            .filter(|path| !path.contains(['*', '?', '[']));
+        let path = line.strip_prefix('/').filter(|path| !path.contains(['*', '?', '[']));
         let path = path.unwrap_or_else(|| {
             panic!(".gitignore: the tidy test understands only paths like /target, not `{line}`")
         });

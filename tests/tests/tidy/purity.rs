@@ -37,12 +37,7 @@ pub(crate) fn impure(file: &SourceFile) -> Vec<String> {
             _ => {}
         }
     }
-    let problem = |what| {
-        format!(
-            "{}: {what}: a core depends on its arguments only",
-            file.path
-        )
-    };
+    let problem = |what| format!("{}: {what}: a core depends on its arguments only", file.path);
     found.into_iter().map(problem).collect()
 }
 

@@ -44,10 +44,7 @@ pub(crate) fn request(token: &JoinToken, key: &DeviceKey, exporter: &Exporter) -
         csr_der: key.csr_der().unwrap().to_vec(),
         host_name: "web-1".to_owned(),
         labels: BTreeMap::from([("customer".to_owned(), "acme".to_owned())]),
-        machine: MachineFacts {
-            processors: 4,
-            ..MachineFacts::default()
-        },
+        machine: MachineFacts { processors: 4, ..MachineFacts::default() },
     }
 }
 
@@ -67,9 +64,7 @@ pub(crate) fn answer(
     }
     let device = DeviceUuid::random().unwrap();
     let authority = &world.authority;
-    let issued = authority
-        .issue_device(&request.csr_der, device, DEVICE_VALIDITY, at(0))
-        .unwrap();
+    let issued = authority.issue_device(&request.csr_der, device, DEVICE_VALIDITY, at(0)).unwrap();
     EnrolResponse::Enrolled(Enrolment {
         device,
         trust_domain: authority.trust_domain().clone(),
@@ -83,10 +78,7 @@ pub(crate) fn answer(
 pub(crate) fn enrolment(world: &World, key: &DeviceKey) -> Enrolment {
     let device = DeviceUuid::random().unwrap();
     let csr = key.csr_der().unwrap();
-    let issued = world
-        .authority
-        .issue_device(&csr, device, DEVICE_VALIDITY, at(0))
-        .unwrap();
+    let issued = world.authority.issue_device(&csr, device, DEVICE_VALIDITY, at(0)).unwrap();
     Enrolment {
         device,
         trust_domain: world.authority.trust_domain().clone(),
@@ -102,8 +94,5 @@ pub(crate) fn ders(certificates: &[CertificateDer<'_>]) -> Vec<Der> {
 }
 
 pub(crate) fn refuse(reason: RefusalReason) -> EnrolResponse {
-    EnrolResponse::Refused(Refusal {
-        reason,
-        message: "no".to_owned(),
-    })
+    EnrolResponse::Refused(Refusal { reason, message: "no".to_owned() })
 }

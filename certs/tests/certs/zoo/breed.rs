@@ -81,18 +81,10 @@ impl Zoo {
 
     pub(crate) fn plan(&self, uris: &[&str], usage: ExtendedKeyUsagePurpose) -> Plan {
         let mut params = CertificateParams::default();
-        let uris = uris
-            .iter()
-            .map(|uri| SanType::URI((*uri).try_into().unwrap()));
+        let uris = uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap()));
         params.subject_alt_names = uris.collect();
         params.extended_key_usages = vec![usage];
-        Plan {
-            params,
-            signer: Signer::Authority,
-            alone: false,
-            other_key: false,
-        }
-        .valid(-100, 100)
+        Plan { params, signer: Signer::Authority, alone: false, other_key: false }.valid(-100, 100)
     }
 
     pub(crate) fn client(&self, plan: &Plan) -> Arc<ClientConfig> {
@@ -126,10 +118,7 @@ impl Zoo {
             Signer::Authority => {
                 let signer = KeyPair::from_pem(&self.read("issuing.key")).unwrap();
                 let issuer = Issuer::from_ca_cert_pem(&issuing, signer).unwrap();
-                (
-                    plan.params.signed_by(&key, &issuer).unwrap(),
-                    self.world.node.chain()[1].clone(),
-                )
+                (plan.params.signed_by(&key, &issuer).unwrap(), self.world.node.chain()[1].clone())
             }
             Signer::Other => {
                 let other = Authority::create(DOMAIN.parse().unwrap(), at(0)).unwrap();
@@ -140,30 +129,19 @@ impl Zoo {
                 std::fs::remove_dir_all(&folder).unwrap();
                 let signer = KeyPair::from_pem(&signer).unwrap();
                 let issuer = Issuer::from_ca_cert_pem(&certificate, signer).unwrap();
-                (
-                    plan.params.signed_by(&key, &issuer).unwrap(),
-                    node_of(&other).chain()[1].clone(),
-                )
+                (plan.params.signed_by(&key, &issuer).unwrap(), node_of(&other).chain()[1].clone())
             }
             Signer::Namesake => {
                 let signer = KeyPair::generate().unwrap();
                 let issuer = Issuer::from_ca_cert_pem(&issuing, signer).unwrap();
-                (
-                    plan.params.signed_by(&key, &issuer).unwrap(),
-                    self.world.node.chain()[1].clone(),
-                )
+                (plan.params.signed_by(&key, &issuer).unwrap(), self.world.node.chain()[1].clone())
             }
             Signer::Device => {
                 let device = self.world.device();
-                let PrivateKeyDer::Pkcs8(signer) = device.key() else {
-                    unreachable!()
-                };
+                let PrivateKeyDer::Pkcs8(signer) = device.key() else { unreachable!() };
                 let signer = KeyPair::try_from(&signer).unwrap();
                 let issuer = Issuer::from_ca_cert_der(&device.chain()[0], signer).unwrap();
-                (
-                    plan.params.signed_by(&key, &issuer).unwrap(),
-                    device.chain()[0].clone(),
-                )
+                (plan.params.signed_by(&key, &issuer).unwrap(), device.chain()[0].clone())
             }
             Signer::Itself => {
                 let leaf = plan.params.self_signed(&key).unwrap();
@@ -172,15 +150,8 @@ impl Zoo {
         };
         let mut chain = vec![leaf.der().clone(), above];
         chain.truncate(if plan.alone { 1 } else { 2 });
-        let shown = if plan.other_key {
-            KeyPair::generate().unwrap()
-        } else {
-            key
-        };
-        (
-            chain,
-            PrivatePkcs8KeyDer::from(shown.serialize_der()).into(),
-        )
+        let shown = if plan.other_key { KeyPair::generate().unwrap() } else { key };
+        (chain, PrivatePkcs8KeyDer::from(shown.serialize_der()).into())
     }
 
     fn read(&self, name: &str) -> String {
