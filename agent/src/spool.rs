@@ -14,15 +14,12 @@
 //! the disk is unknown then, and a restart finds out.
 
 mod database;
-mod expansion;
 mod format;
 mod handles;
 mod input;
 mod keeper;
 mod lane;
 mod open;
-mod pending;
-mod reserve;
 mod room;
 mod text;
 
@@ -48,7 +45,7 @@ use crate::config::SpoolConfig;
 use crate::limits::{CHUNK_BYTES_WAITING_MAX, SPOOL_INPUTS_MAX};
 use input::Input;
 use keeper::{Keeper, State};
-use reserve::Reserve;
+use room::Reserve;
 
 /// A spool that was opened, and its ends.
 #[derive(Debug)]

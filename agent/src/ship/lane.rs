@@ -3,6 +3,8 @@
 //! Three loops beside each other, so that none is dropped half-way through a frame: one reads frames,
 //! one writes them, one asks the sender what goes out next.
 
+mod streams;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -10,11 +12,12 @@ use headwater_protocol::chain::{Acked, Resumed, Row};
 use headwater_protocol::identity::Lane;
 use headwater_protocol::limits;
 use headwater_protocol::sender::{Sender, Transmit};
-use headwater_protocol::wire::{Ack, BusyCause, Frame, LaneState, encode_batch};
-use quinn::{Connection, RecvStream, SendStream};
+use headwater_protocol::wire::{Ack, BusyCause, Frame, LaneState};
+use quinn::Connection;
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
 
+use self::streams::{Event, Order, Writer, read};
 use super::fault::SessionFault;
 use super::frames;
 use super::silence::{Silence, Traffic};
@@ -55,79 +58,6 @@ pub(super) async fn run(lane: Lane, context: LaneContext<'_>) -> SessionFault {
         fault = writer.run(send, outgoing) => fault,
         fault = read(receive, events) => fault,
         fault = driver.run(orders, incoming) => fault,
-    }
-}
-
-/// What the driver has written.
-#[derive(Debug)]
-enum Order {
-    Frame(Vec<u8>),
-    /// A row, as long as no later hello was said.
-    Row(Row, u64),
-}
-
-/// What the driver hears.
-#[derive(Debug)]
-enum Event {
-    Frame(Frame),
-    /// A row that was to be sent is not there any more.
-    RowGone,
-}
-
-async fn read(mut stream: RecvStream, events: mpsc::Sender<Event>) -> SessionFault {
-    loop {
-        match frames::read(&mut stream).await {
-            Ok(frame) => {
-                if events.send(Event::Frame(frame)).await.is_err() {
-                    return SessionFault::StreamEnded;
-                }
-            }
-            Err(fault) => return fault,
-        }
-    }
-}
-
-struct Writer<'a> {
-    lane: Lane,
-    context: LaneContext<'a>,
-    greeting: &'a AtomicU64,
-    events: mpsc::Sender<Event>,
-}
-
-impl Writer<'_> {
-    async fn run(self, mut stream: SendStream, mut orders: mpsc::Receiver<Order>) -> SessionFault {
-        while let Some(order) = orders.recv().await {
-            let written = match order {
-                Order::Frame(frame) => frames::write(&mut stream, frame).await,
-                Order::Row(row, greeting) => self.row(&mut stream, row, greeting).await,
-            };
-            if let Err(fault) = written {
-                return fault;
-            }
-        }
-        SessionFault::StreamEnded
-    }
-
-    async fn row(
-        &self,
-        stream: &mut SendStream,
-        row: Row,
-        greeting: u64,
-    ) -> Result<(), SessionFault> {
-        if greeting != self.greeting.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        let batch = self.context.spool.read(self.lane, row).await.map_err(SessionFault::Row)?;
-        match batch {
-            Some(batch) => {
-                frames::write(stream, encode_batch(self.context.clocks.sent(), &batch)).await
-            }
-            None => {
-                // The driver is gone only if the session is.
-                let _ = self.events.send(Event::RowGone).await;
-                Ok(())
-            }
-        }
     }
 }
 

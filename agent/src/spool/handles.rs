@@ -15,8 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use super::database::{Database, DatabaseError};
 use super::input::{Input, NoRoom};
-use super::lane::LaneView;
-use super::pending::Lines;
+use super::lane::{LaneView, Lines};
 use crate::limits::{CHUNK_BYTES_LEAST, CHUNK_BYTES_WAITING_MAX};
 use crate::tail::{Chunk, Known, Landed, Landing, LandingClosed, Start};
 

@@ -9,7 +9,7 @@ use headwater_protocol::record::{Record, Sample, SourceInfo};
 use headwater_protocol::wire::{Ack, LaneState};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::pending::Lines;
+use super::lane::Lines;
 use crate::tail::{Known, Start};
 
 /// One message to the spool's thread. Answers are dropped if nobody waits for them any more.

@@ -3,30 +3,28 @@
 //! It takes what comes, seals what is due, and commits what was sealed together. Nothing is shown to
 //! the ship stage that is not durable, except that acks hold at once: a lost one comes again.
 
+mod handshake;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use headwater_protocol::chain::{Acked, Fresh, Resumed, Sealing, own_source};
+use headwater_protocol::chain::{Sealing, own_source};
 use headwater_protocol::identity::{Epoch, Lane};
 use headwater_protocol::position::{Run, SourceId};
 use headwater_protocol::record::{Cause, Content, Record, Sample, SourceInfo};
-use headwater_protocol::wire::{Ack, LaneState};
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use super::database::{Database, DatabaseError, Transaction};
-use super::input::{Input, NoRoom, Taken};
-use super::lane::LaneSpool;
-use super::pending::NotNext;
-use super::reserve::Reserve;
-use super::room::{Disk, Stall};
+use super::input::Input;
+use super::lane::{LaneSpool, NotNext};
+use super::room::{Disk, Reserve, Stall};
 use super::{SpoolView, text};
 use crate::clock::{Clocks, wall_us};
 use crate::config::Room;
-use crate::tail::{Known, KnownStream};
 
 /// The source of the host's own sampler.
 const HOST_SOURCE: SourceId = SourceId(*b"headwater.host:0");
@@ -264,85 +262,6 @@ impl Keeper {
         Ok(())
     }
 
-    fn handle_ack(&mut self, ack: Ack, now: Instant) -> Result<Acked, DatabaseError> {
-        self.begin()?;
-        let (state, spool) = match ack.lane {
-            Lane::Live => (&mut self.state, &mut self.live),
-            Lane::Bulk => (&mut self.state, &mut self.bulk),
-        };
-        let write = state.write.as_ref().expect("a transaction was begun above");
-        let acked = spool.handle_ack(write, ack)?;
-        if matches!(acked, Acked::Through(_)) {
-            state.dirty_since.get_or_insert(now);
-            state.look_at = state.look_at.map(|_| now);
-        }
-        Ok(acked)
-    }
-
-    /// Seals what waits and goes on from the ledger's state, in one transaction. If positions moved,
-    /// everybody who holds some asks for them again.
-    fn handle_state(
-        &mut self,
-        state: &LaneState,
-        now: Instant,
-    ) -> Result<Result<Resumed, NoRoom>, DatabaseError> {
-        let disk = self.disk();
-        match state.lane {
-            Lane::Live => self.seal_live(now)?,
-            Lane::Bulk => {
-                while !self.bulk.pending.is_empty() && self.bulk_has_room(now) {
-                    self.seal(Lane::Bulk)?;
-                }
-            }
-        }
-        self.begin()?;
-        let (fresh, sealing) = (Fresh { epoch: random_epoch(), seed: random() }, self.sealing());
-        let (keeper, spool) = match state.lane {
-            Lane::Live => (&mut self.state, &mut self.live),
-            Lane::Bulk => (&mut self.state, &mut self.bulk),
-        };
-        let write = keeper.write.as_ref().expect("a transaction was begun above");
-        let opens = spool.opens(write, state)?;
-        let needed = spool.opening_bytes();
-        if opens && needed > disk.free {
-            return Ok(Err(NoRoom { needed, free: disk.free }));
-        }
-        let was_anchored = spool.chain.head().anchored();
-        let resumed = spool.handle_state(write, state, fresh, sealing)?;
-        match state.lane {
-            Lane::Live if opens => self.begin_live_anew(now),
-            Lane::Live => {}
-            Lane::Bulk => {
-                let horizon = keeper.horizon.max(state.horizon);
-                let moved = horizon != keeper.horizon;
-                if moved {
-                    write.put_horizon(horizon)?;
-                    keeper.horizon = horizon;
-                }
-                if opens {
-                    // What could not be sealed is in its files, and is read again.
-                    self.bulk.pending.clear();
-                }
-                if opens || moved || !was_anchored {
-                    self.raise_round();
-                }
-            }
-        }
-        self.commit()?;
-        Ok(Ok(resumed))
-    }
-
-    /// Samples that could not be sealed belong to the run before, which is closed: they are dropped, and
-    /// the facts are told to the new epoch.
-    fn begin_live_anew(&mut self, now: Instant) {
-        let lost = self.live.pending.records();
-        if lost > 0 {
-            warn!(lane = %Lane::Live, records = lost, "samples dropped: nothing could be written, the disk is full");
-        }
-        self.live.pending.clear();
-        self.tell_facts(now);
-    }
-
     fn tick(&mut self, time_us: i64, samples: Vec<Sample>, now: Instant) {
         let mut samples = samples.into_iter().peekable();
         while samples.peek().is_some() {
@@ -373,26 +292,6 @@ impl Keeper {
         let record = Record { stream, start, end: start + 1, time_us, content };
         let taken = self.live.pending.push_record(&self.live.chain, record, None, now);
         taken.expect("the record starts where its stream was just seen to end");
-    }
-
-    fn taken(&self) -> Taken {
-        let round = self.round.load(Ordering::Acquire);
-        let (chain, pending) = (&self.bulk.chain, &self.bulk.pending);
-        let waited = self.state.files_from.is_none_or(|from| Instant::now() >= from);
-        let heard = self.bulk.has_heard() || waited;
-        let known = (chain.head().anchored() && heard).then(|| {
-            let files = chain.streams().iter().filter(|(_, sealed)| {
-                let own = matches!(sealed.info, Some(SourceInfo::Host | SourceInfo::Device));
-                !own && !sealed.given_up
-            });
-            let streams = files.map(|(stream, sealed)| {
-                let sealed_end = (sealed.highest.position, sealed.check);
-                let (position, check) = pending.last(*stream).unwrap_or(sealed_end);
-                (*stream, KnownStream { position, check, info: sealed.info.clone() })
-            });
-            Known { streams: streams.collect(), horizon: self.state.horizon }
-        });
-        Taken { round, known }
     }
 
     fn resync_unless(&mut self, taken: Result<(), NotNext>) {
@@ -444,18 +343,19 @@ impl Keeper {
         Sealing { clock: self.clocks.now(), level: self.level }
     }
 
+    /// What the disk has left. While the reserve is given up, its room is not there for anything else.
     fn disk(&mut self) -> Disk {
-        // A filesystem that does not answer is not taken for a full one: a write will tell.
-        let disk =
-            Disk::of(&self.folder, self.min_free).unwrap_or(Disk { free: u64::MAX, keep: 0 });
-        match self.reserve.keep(disk) {
-            Ok(false) => disk,
-            Ok(true) => Disk::of(&self.folder, self.min_free).unwrap_or(disk),
-            Err(error) => {
-                warn!(%error, "the reserve of the spool can't be kept");
-                disk
-            }
+        if let Err(error) = self.reserve.keep(self.measured()) {
+            warn!(%error, "the reserve of the spool can't be kept");
         }
+        let disk = self.measured();
+        Disk { keep: disk.keep.saturating_add(self.reserve.missing()), ..disk }
+    }
+
+    fn measured(&self) -> Disk {
+        // A filesystem that does not answer is not taken for a full one: a write will tell.
+        let unknown = Disk { free: u64::MAX, keep: 0 };
+        Disk::of(&self.folder, self.min_free).unwrap_or(unknown)
     }
 }
 

@@ -1,17 +1,21 @@
 //! One lane of the spool: its chain, what waits to be sealed, and how much it may hold.
 
-use std::collections::VecDeque;
+mod ages;
+mod expansion;
+mod pending;
+
 use std::time::{Duration, Instant};
 
-use headwater_protocol::chain::{Acked, Chain, Fresh, Head, Resumed, Row, Rows, Sealing};
+use headwater_protocol::chain::{Acked, Chain, Fresh, Head, Resumed, Rows, Sealing};
 use headwater_protocol::header::Counts;
 use headwater_protocol::identity::Lane;
 use headwater_protocol::limits;
 use headwater_protocol::wire::{Ack, LaneState};
 
+use self::ages::Ages;
+use self::expansion::Expansion;
+pub(super) use self::pending::{Lines, NotNext, Pending};
 use super::database::{DatabaseError, StoredLane, Transaction};
-use super::expansion::Expansion;
-use super::pending::Pending;
 use super::room::{self, Disk, Share, Stall};
 
 /// What a lane is given at the start.
@@ -293,43 +297,3 @@ impl LaneSpool {
 
 /// What needs no second try: a batch is at most as large as its plain body and its header.
 const SURE_BYTES: usize = limits::BATCH_BYTES_MAX - (192 << 10);
-
-/// When batches were sealed, and how long the last ones waited for their acks. For people only.
-#[derive(Debug, Default)]
-struct Ages {
-    sealed: VecDeque<(Row, Instant)>,
-    waits: VecDeque<Duration>,
-}
-
-impl Ages {
-    fn sealed(&mut self, row: Row) {
-        // Beyond this the newest are not timed: the oldest is what people ask for.
-        if self.sealed.len() < 4096 {
-            self.sealed.push_back((row, Instant::now()));
-        }
-    }
-
-    fn acked(&mut self, through: Row) {
-        while let Some((_, sealed)) = self.sealed.pop_front_if(|(row, _)| *row < through) {
-            if self.waits.len() == 100 {
-                self.waits.pop_front();
-            }
-            self.waits.push_back(sealed.elapsed());
-        }
-    }
-
-    fn clear(&mut self) {
-        self.sealed.clear();
-    }
-
-    fn oldest(&self) -> Option<Instant> {
-        self.sealed.front().map(|(_, sealed)| *sealed)
-    }
-
-    fn p99(&self) -> Option<Duration> {
-        let mut waits: Vec<Duration> = self.waits.iter().copied().collect();
-        waits.sort_unstable();
-        let place = (waits.len() * 99).div_ceil(100).checked_sub(1)?;
-        waits.get(place).copied()
-    }
-}

@@ -4,11 +4,14 @@
 //! keeps `min_free`. What a full lane does is written in the FAILURES page, I10: files are not read any
 //! further, of the samples the oldest are dropped and declared.
 
+mod reserve;
+
 use std::io;
 use std::path::Path;
 
 use headwater_protocol::identity::Lane;
 
+pub(super) use self::reserve::Reserve;
 use crate::config::{ByteCount, Room, SpoolConfig};
 
 /// The live lane's share of the spool, in percent: samples of a device take some 5 MiB a day, so that

@@ -152,7 +152,9 @@ impl World {
     pub(crate) fn ship_all(&self, node: &mut Node, lane: Lane) {
         let (Resumed::InChain(from) | Resumed::Opened { from, .. }) = self.greet(node, lane);
         let to = self.lane(lane).head.next();
-        (from.0..to.0).for_each(|row| drop(self.ship(node, lane, Row(row))));
+        for row in from.0..to.0 {
+            self.ship(node, lane, Row(row));
+        }
     }
 
     /// The records of a lane's rows from `from` on.

@@ -66,10 +66,12 @@ pub(super) async fn revoke(
 }
 
 fn row(token: &TokenView, now_us: i64) -> TokenRow {
+    // As enrolment has it: a token is good to the end of its last second.
+    let is_over = token.expires_at_us / 1_000_000 < now_us / 1_000_000;
     let state = match token {
         TokenView { uses_left: 0, .. } => "used",
         TokenView { locked: true, .. } => "locked",
-        TokenView { expires_at_us, .. } if *expires_at_us < now_us => "expired",
+        _ if is_over => "expired",
         _ => "valid",
     };
     TokenRow {

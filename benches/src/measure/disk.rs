@@ -65,7 +65,7 @@ pub(crate) fn compress(path: &Path, level: i32) -> Result<Compressed> {
 }
 
 /// Of log text, a batch of 511 KiB holds about as much.
-const PIECE_BYTES: usize = 3 << 20;
+pub(crate) const PIECE_BYTES: usize = 3 << 20;
 
 /// Processor time of this thread.
 #[expect(clippy::cast_precision_loss, reason = "nanoseconds of minutes")]

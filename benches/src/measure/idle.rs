@@ -61,6 +61,8 @@ pub(crate) fn measure(programs: &Programs, effort: Effort, alone: bool) -> Resul
             effort.idle_seconds
         ),
         notes: vec![
+            "The prototype had the same libraries and raw reads of /proc, no files to tail."
+                .to_owned(),
             "collectd has neither a spool nor acks nor TLS; Fluent Bit has a durable buffer."
                 .to_owned(),
         ],

@@ -18,28 +18,28 @@ use crate::tail::Line;
 
 /// Lines of a file that follow one another, as they were read.
 #[derive(Debug)]
-pub(super) struct Lines {
+pub(in crate::spool) struct Lines {
     /// The stream.
-    pub(super) stream: Stream,
+    pub(in crate::spool) stream: Stream,
     /// The position of the first line.
-    pub(super) start: u64,
+    pub(in crate::spool) start: u64,
     /// What was read, from `start` on.
-    pub(super) bytes: Vec<u8>,
+    pub(in crate::spool) bytes: Vec<u8>,
     /// The lines, in order; none to store that the run has begun.
-    pub(super) lines: Vec<Line>,
+    pub(in crate::spool) lines: Vec<Line>,
     /// The check after the last line.
-    pub(super) check: Check,
+    pub(in crate::spool) check: Check,
     /// When they were read: microseconds since 1970 UTC.
-    pub(super) time_us: i64,
+    pub(in crate::spool) time_us: i64,
 }
 
 /// Something that does not start where its stream ends: its reader has to ask for the positions again.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct NotNext;
+pub(in crate::spool) struct NotNext;
 
 /// What waits to be sealed.
 #[derive(Debug, Default)]
-pub(super) struct Pending {
+pub(in crate::spool) struct Pending {
     items: VecDeque<Item>,
     ends: BTreeMap<Stream, (u64, Check)>,
     cost: usize,
@@ -72,36 +72,36 @@ enum Waiting {
 
 /// How much of what waits a body took.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Cut {
+pub(in crate::spool) struct Cut {
     items: usize,
     /// Lines of the item after those.
     lines: usize,
     /// A bound on the bytes of the body.
-    pub(super) cost: usize,
+    pub(in crate::spool) cost: usize,
 }
 
 impl Pending {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::spool) fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
 
     /// A bound on the bytes of all bodies, before they are packed.
-    pub(super) fn cost(&self) -> usize {
+    pub(in crate::spool) fn cost(&self) -> usize {
         self.cost
     }
 
     /// Records, samples counted one by one.
-    pub(super) fn records(&self) -> u64 {
+    pub(in crate::spool) fn records(&self) -> u64 {
         self.records
     }
 
     /// When the oldest of it arrived; `None` if there is nothing.
-    pub(super) fn since(&self) -> Option<Instant> {
+    pub(in crate::spool) fn since(&self) -> Option<Instant> {
         self.since
     }
 
     /// Where a stream ends, with what waits; `None` for one that is not known, or read no further.
-    pub(super) fn end(&self, chain: &Chain, stream: Stream) -> Option<u64> {
+    pub(in crate::spool) fn end(&self, chain: &Chain, stream: Stream) -> Option<u64> {
         let sealed = || {
             let sealed = chain.streams().get(&stream).filter(|sealed| !sealed.given_up);
             sealed.map(|sealed| sealed.highest.position)
@@ -110,12 +110,12 @@ impl Pending {
     }
 
     /// Where a stream ends in what waits, and the check there; `None` if nothing of it waits.
-    pub(super) fn last(&self, stream: Stream) -> Option<(u64, Check)> {
+    pub(in crate::spool) fn last(&self, stream: Stream) -> Option<(u64, Check)> {
         self.ends.get(&stream).copied()
     }
 
     /// Takes lines that start where their stream ends.
-    pub(super) fn push_lines(
+    pub(in crate::spool) fn push_lines(
         &mut self,
         chain: &Chain,
         lines: Lines,
@@ -135,7 +135,7 @@ impl Pending {
     }
 
     /// Takes a record that starts where its stream ends. `check` is that at its end, where it has one.
-    pub(super) fn push_record(
+    pub(in crate::spool) fn push_record(
         &mut self,
         chain: &Chain,
         record: Record,
@@ -161,7 +161,7 @@ impl Pending {
     }
 
     /// Builds a body of the first of it, up to a cost of `most`, but of one record at least.
-    pub(super) fn body(&self, chain: &Chain, most: usize) -> (BodyBuilder, Cut) {
+    pub(in crate::spool) fn body(&self, chain: &Chain, most: usize) -> (BodyBuilder, Cut) {
         let mut growing = Growing { body: BodyBuilder::default(), records: 0, cost: 0, most };
         let mut cut = Cut::default();
         for item in &self.items {
@@ -186,7 +186,7 @@ impl Pending {
     }
 
     /// Lets go of what a body took.
-    pub(super) fn remove(&mut self, cut: Cut) {
+    pub(in crate::spool) fn remove(&mut self, cut: Cut) {
         for item in self.items.drain(..cut.items) {
             self.cost -= item.cost;
             self.records -= item.records;
@@ -209,13 +209,13 @@ impl Pending {
     }
 
     /// Drops all of it: it is in its files still.
-    pub(super) fn clear(&mut self) {
+    pub(in crate::spool) fn clear(&mut self) {
         *self = Self::default();
     }
 
     /// Replaces the samples that wait by one gap in their place, so that they cost next to nothing.
     /// Gives the number of records that it stands for and did not before.
-    pub(super) fn declare(&mut self, cause: Cause) -> u64 {
+    pub(in crate::spool) fn declare(&mut self, cause: Cause) -> u64 {
         let mut declared = 0;
         let mut kept: VecDeque<Item> = VecDeque::new();
         for mut item in std::mem::take(&mut self.items) {

@@ -1,0 +1,90 @@
+//! The two directions of a lane's stream: neither is dropped half-way through a frame.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use headwater_protocol::chain::Row;
+use headwater_protocol::identity::Lane;
+use headwater_protocol::wire::{Frame, encode_batch};
+use quinn::{RecvStream, SendStream};
+use tokio::sync::mpsc;
+
+use super::LaneContext;
+use crate::ship::fault::SessionFault;
+use crate::ship::frames;
+
+/// What the driver has written.
+#[derive(Debug)]
+pub(super) enum Order {
+    Frame(Vec<u8>),
+    /// A row, as long as no later hello was said.
+    Row(Row, u64),
+}
+
+/// What the driver hears.
+#[derive(Debug)]
+pub(super) enum Event {
+    Frame(Frame),
+    /// A row that was to be sent is not there any more.
+    RowGone,
+}
+
+pub(super) async fn read(mut stream: RecvStream, events: mpsc::Sender<Event>) -> SessionFault {
+    loop {
+        match frames::read(&mut stream).await {
+            Ok(frame) => {
+                if events.send(Event::Frame(frame)).await.is_err() {
+                    return SessionFault::StreamEnded;
+                }
+            }
+            Err(fault) => return fault,
+        }
+    }
+}
+
+pub(super) struct Writer<'a> {
+    pub(super) lane: Lane,
+    pub(super) context: LaneContext<'a>,
+    pub(super) greeting: &'a AtomicU64,
+    pub(super) events: mpsc::Sender<Event>,
+}
+
+impl Writer<'_> {
+    pub(super) async fn run(
+        self,
+        mut stream: SendStream,
+        mut orders: mpsc::Receiver<Order>,
+    ) -> SessionFault {
+        while let Some(order) = orders.recv().await {
+            let written = match order {
+                Order::Frame(frame) => frames::write(&mut stream, frame).await,
+                Order::Row(row, greeting) => self.row(&mut stream, row, greeting).await,
+            };
+            if let Err(fault) = written {
+                return fault;
+            }
+        }
+        SessionFault::StreamEnded
+    }
+
+    async fn row(
+        &self,
+        stream: &mut SendStream,
+        row: Row,
+        greeting: u64,
+    ) -> Result<(), SessionFault> {
+        if greeting != self.greeting.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let batch = self.context.spool.read(self.lane, row).await.map_err(SessionFault::Row)?;
+        match batch {
+            Some(batch) => {
+                frames::write(stream, encode_batch(self.context.clocks.sent(), &batch)).await
+            }
+            None => {
+                // The driver is gone only if the session is.
+                let _ = self.events.send(Event::RowGone).await;
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The ledger's word: what it knows of a lane, what it applied, and who has to ask again for that.
+
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use headwater_protocol::chain::{Acked, Fresh, Resumed};
+use headwater_protocol::identity::Lane;
+use headwater_protocol::record::SourceInfo;
+use headwater_protocol::wire::{Ack, LaneState};
+use tracing::warn;
+
+use super::{Keeper, random, random_epoch};
+use crate::spool::database::DatabaseError;
+use crate::spool::input::{NoRoom, Taken};
+use crate::tail::{Known, KnownStream};
+
+impl Keeper {
+    pub(super) fn handle_ack(&mut self, ack: Ack, now: Instant) -> Result<Acked, DatabaseError> {
+        self.begin()?;
+        let (state, spool) = match ack.lane {
+            Lane::Live => (&mut self.state, &mut self.live),
+            Lane::Bulk => (&mut self.state, &mut self.bulk),
+        };
+        let write = state.write.as_ref().expect("a transaction was begun above");
+        let acked = spool.handle_ack(write, ack)?;
+        if matches!(acked, Acked::Through(_)) {
+            state.dirty_since.get_or_insert(now);
+            state.look_at = state.look_at.map(|_| now);
+        }
+        Ok(acked)
+    }
+
+    /// Seals what waits and goes on from the ledger's state, in one transaction. If positions moved,
+    /// everybody who holds some asks for them again.
+    pub(super) fn handle_state(
+        &mut self,
+        state: &LaneState,
+        now: Instant,
+    ) -> Result<Result<Resumed, NoRoom>, DatabaseError> {
+        let disk = self.disk();
+        match state.lane {
+            Lane::Live => self.seal_live(now)?,
+            Lane::Bulk => {
+                while !self.bulk.pending.is_empty() && self.bulk_has_room(now) {
+                    self.seal(Lane::Bulk)?;
+                }
+            }
+        }
+        self.begin()?;
+        let (fresh, sealing) = (Fresh { epoch: random_epoch(), seed: random() }, self.sealing());
+        let (keeper, spool) = match state.lane {
+            Lane::Live => (&mut self.state, &mut self.live),
+            Lane::Bulk => (&mut self.state, &mut self.bulk),
+        };
+        let write = keeper.write.as_ref().expect("a transaction was begun above");
+        let opens = spool.opens(write, state)?;
+        let needed = spool.opening_bytes();
+        if opens && needed > disk.free {
+            return Ok(Err(NoRoom { needed, free: disk.free }));
+        }
+        let was_anchored = spool.chain.head().anchored();
+        let resumed = spool.handle_state(write, state, fresh, sealing)?;
+        match state.lane {
+            Lane::Live if opens => self.begin_live_anew(now),
+            Lane::Live => {}
+            Lane::Bulk => {
+                let horizon = keeper.horizon.max(state.horizon);
+                let moved = horizon != keeper.horizon;
+                if moved {
+                    write.put_horizon(horizon)?;
+                    keeper.horizon = horizon;
+                }
+                if opens {
+                    // What could not be sealed is in its files, and is read again.
+                    self.bulk.pending.clear();
+                }
+                if opens || moved || !was_anchored {
+                    self.raise_round();
+                }
+            }
+        }
+        self.commit()?;
+        Ok(Ok(resumed))
+    }
+
+    /// Samples that could not be sealed belong to the run before, which is closed: they are dropped, and
+    /// the facts are told to the new epoch.
+    fn begin_live_anew(&mut self, now: Instant) {
+        let lost = self.live.pending.records();
+        if lost > 0 {
+            warn!(lane = %Lane::Live, records = lost, "samples dropped: nothing could be written, the disk is full");
+        }
+        self.live.pending.clear();
+        self.tell_facts(now);
+    }
+
+    pub(super) fn taken(&self) -> Taken {
+        let round = self.round.load(Ordering::Acquire);
+        let (chain, pending) = (&self.bulk.chain, &self.bulk.pending);
+        let waited = self.state.files_from.is_none_or(|from| Instant::now() >= from);
+        let heard = self.bulk.has_heard() || waited;
+        let known = (chain.head().anchored() && heard).then(|| {
+            let files = chain.streams().iter().filter(|(_, sealed)| {
+                let own = matches!(sealed.info, Some(SourceInfo::Host | SourceInfo::Device));
+                !own && !sealed.given_up
+            });
+            let streams = files.map(|(stream, sealed)| {
+                let sealed_end = (sealed.highest.position, sealed.check);
+                let (position, check) = pending.last(*stream).unwrap_or(sealed_end);
+                (*stream, KnownStream { position, check, info: sealed.info.clone() })
+            });
+            Known { streams: streams.collect(), horizon: self.state.horizon }
+        });
+        Taken { round, known }
+    }
+}
