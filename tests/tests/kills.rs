@@ -115,9 +115,9 @@ fn haunt(
         writer.is_done() && kills.iter().all(|kills| kills.load(Ordering::Relaxed) >= KILLS_LEAST)
     };
     std::thread::scope(|scope| {
-        let of_agent = scope.spawn(|| kill_again(Draws::new(seed, 1), agent, &kills[0], &is_over));
+        let of_agent = scope.spawn(|| kill_again(Draws::new(seed, 1), agent, &kills[0], is_over));
         let draws = Draws::new(seed, 2);
-        let of_aggregator = kill_again(draws, aggregator, &kills[1], &is_over);
+        let of_aggregator = kill_again(draws, aggregator, &kills[1], is_over);
         (of_agent.join().unwrap(), of_aggregator)
     })
 }
@@ -148,8 +148,9 @@ fn kill_again(
     let mut killed = Killed::default();
     while !is_over() {
         let life = match draws.of(0..100) {
-            0..20 => draws.millis(0..30),
-            20..40 => draws.millis(0..400),
+            // Both are ready some ten milliseconds after their start: these come before.
+            0..25 => draws.millis(0..8),
+            25..45 => draws.millis(0..400),
             _ => draws.millis(800..3_500),
         };
         // The fault's own time, not a wait for anything.

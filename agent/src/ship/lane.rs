@@ -143,7 +143,7 @@ impl<'a> Driver<'a> {
     fn wakes_at(&self) -> Instant {
         let now = Instant::now();
         let sender = self.sender.poll_timeout().map(|at| self.started + at);
-        let silence = self.silence.look_at(now);
+        let silence = self.silence.look_at();
         [sender, silence].into_iter().flatten().min().unwrap_or(now + IDLE_LOOK)
     }
 

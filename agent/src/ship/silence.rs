@@ -19,6 +19,7 @@ pub(super) struct Traffic {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Silence {
     since: Option<Instant>,
+    looked: Option<Instant>,
     traffic: Traffic,
 }
 
@@ -33,9 +34,11 @@ impl Silence {
         self.since = still.then_some(now);
     }
 
-    /// When to look next; `None` while nothing is owed.
-    pub(super) fn look_at(&self, now: Instant) -> Option<Instant> {
-        self.since.map(|_| now + LOOK_INTERVAL)
+    /// When to look next; `None` while nothing is owed. Whatever else happens in the meantime does not
+    /// put it off.
+    pub(super) fn look_at(&self) -> Option<Instant> {
+        let since = self.since?;
+        Some(self.looked.map_or(since, |looked| looked.max(since)) + LOOK_INTERVAL)
     }
 
     /// Whether the connection is dead. `least` is the silence that is allowed at least.
@@ -46,6 +49,7 @@ impl Silence {
         rtt: Duration,
         least: Duration,
     ) -> bool {
+        self.looked = Some(now);
         let Some(since) = self.since else { return false };
         if traffic.received > self.traffic.received && traffic.sent > self.traffic.sent {
             self.since = Some(now);
@@ -80,6 +84,22 @@ mod tests {
         assert!(!silence.is_dead(at(120), none, RTT, LEAST));
         silence.answered(at(120), false);
         assert!(!silence.is_dead(at(500), none, RTT, LEAST));
+    }
+
+    #[test]
+    fn the_next_look_is_not_put_off_by_what_is_owed_since() {
+        let (start, mut silence) = (Instant::now(), Silence::default());
+        let at = |tenths| start + Duration::from_millis(100 * tenths);
+        assert_eq!(silence.look_at(), None);
+        for tenths in 0..10 {
+            silence.owe(at(tenths));
+            assert_eq!(silence.look_at(), Some(at(10)));
+        }
+        assert!(!silence.is_dead(at(12), Traffic::default(), RTT, LEAST));
+        silence.owe(at(15));
+        assert_eq!(silence.look_at(), Some(at(22)), "an interval after the last look");
+        silence.answered(at(30), true);
+        assert_eq!(silence.look_at(), Some(at(40)), "an interval after the answer");
     }
 
     #[test]

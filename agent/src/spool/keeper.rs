@@ -40,6 +40,8 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Sealed bytes at which a transaction is committed although more is ready: a batch of the live lane
 /// waits for no more than this.
 const COMMIT_BYTES: u64 = 2 << 20;
+/// How often people are told that samples are dropped.
+const DROPPED_INTERVAL: Duration = Duration::from_secs(60);
 /// Inputs that are taken before what is due is looked at again.
 const INPUTS_PER_TURN: usize = 64;
 /// Samples of one record. A tick of more is taken in parts, so that each fits into a batch.
@@ -71,6 +73,9 @@ pub(super) struct State {
     sealed_bytes: u64,
     dirty_since: Option<Instant>,
     look_at: Option<Instant>,
+    /// Samples that were dropped and not spoken of, and when people were told last.
+    dropped_untold: u64,
+    dropped_told: Option<Instant>,
     facts: BTreeMap<String, String>,
     /// The ledger may have forgotten runs of files numbered at or below it.
     horizon: u64,
@@ -168,15 +173,16 @@ impl Keeper {
 
     /// Seals what is due, commits what was sealed, and shows what changed.
     fn turn(&mut self, now: Instant) -> Result<(), DatabaseError> {
+        if self.state.look_at.is_some_and(|at| at <= now) {
+            self.bulk_has_room(now);
+        }
         let is_due = |lane: &LaneSpool| lane.due().is_some_and(|due| due <= now);
         if is_due(&self.live) {
             self.seal_live(now)?;
         }
         self.seal_full_bulk(now)?;
-        if is_due(&self.bulk) && self.bulk_has_room(now) {
-            while !self.bulk.pending.is_empty() {
-                self.seal(Lane::Bulk)?;
-            }
+        if is_due(&self.bulk) {
+            self.seal_bulk(now)?;
         }
         let lazy = self.state.dirty_since.is_some_and(|since| since + LAZY_COMMIT <= now);
         if self.state.sealed_bytes > 0 || lazy {
@@ -204,6 +210,14 @@ impl Keeper {
         Ok(())
     }
 
+    /// Seals all of the bulk lane, as far as there is room.
+    fn seal_bulk(&mut self, now: Instant) -> Result<(), DatabaseError> {
+        while !self.bulk.pending.is_empty() && self.bulk_has_room(now) {
+            self.seal(Lane::Bulk)?;
+        }
+        Ok(())
+    }
+
     /// Whether the bulk lane may seal. While it may not, what waits stays where it is, the memory for
     /// it runs out, and so the reading of files stops: the files are the buffer.
     fn bulk_has_room(&mut self, now: Instant) -> bool {
@@ -217,8 +231,12 @@ impl Keeper {
             None => {}
         }
         let stalled = self.bulk.stall().is_some();
-        self.state.look_at = stalled.then(|| now + LOOK_INTERVAL);
+        self.state.look_at = self.stands_still().then(|| now + LOOK_INTERVAL);
         !stalled
+    }
+
+    fn stands_still(&self) -> bool {
+        self.live.stall().is_some() || self.bulk.stall().is_some()
     }
 
     /// Seals all of the live lane. A full one drops its oldest rows, a full disk holds samples in memory
@@ -227,8 +245,8 @@ impl Keeper {
         let disk = self.disk();
         if !disk.may_write() {
             if self.live.pending.cost() > HELD_BYTES_MAX {
-                let records = self.live.pending.declare(Cause::SpoolFull);
-                warn!(lane = %Lane::Live, records, "samples dropped: nothing can be written, the disk is full");
+                let dropped = self.live.pending.declare(Cause::SpoolFull);
+                self.tell_dropped(dropped, now);
             }
             self.live.stand_still(Some(Stall::DiskFull));
             self.state.look_at = Some(now + LOOK_INTERVAL);
@@ -237,14 +255,23 @@ impl Keeper {
         self.begin()?;
         let write = self.state.write.as_ref().expect("a transaction was begun above");
         let dropped = self.live.make_room(disk, write)?;
-        if dropped > 0 {
-            warn!(lane = %Lane::Live, records = dropped, "oldest samples dropped: the spool is full");
-        }
+        self.tell_dropped(dropped, now);
         self.live.stand_still(None);
         while !self.live.pending.is_empty() {
             self.seal(Lane::Live)?;
         }
         Ok(())
+    }
+
+    /// Says how many samples were dropped, not each time.
+    fn tell_dropped(&mut self, records: u64, now: Instant) {
+        self.state.dropped_untold += records;
+        let is_time = self.state.dropped_told.is_none_or(|at| now >= at + DROPPED_INTERVAL);
+        if self.state.dropped_untold > 0 && is_time {
+            let records = std::mem::take(&mut self.state.dropped_untold);
+            self.state.dropped_told = Some(now);
+            warn!(lane = %Lane::Live, records, "oldest samples dropped: the spool or its disk is full");
+        }
     }
 
     fn seal(&mut self, lane: Lane) -> Result<(), DatabaseError> {
@@ -333,9 +360,7 @@ impl Keeper {
     /// Seals and commits what waits, as far as there is room.
     fn seal_all(&mut self, now: Instant) -> Result<(), DatabaseError> {
         self.seal_live(now)?;
-        while !self.bulk.pending.is_empty() && self.bulk_has_room(now) {
-            self.seal(Lane::Bulk)?;
-        }
+        self.seal_bulk(now)?;
         self.commit()
     }
 

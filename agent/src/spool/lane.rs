@@ -157,7 +157,8 @@ impl LaneSpool {
         write: &Transaction,
     ) -> Result<u64, DatabaseError> {
         let more = room::footprint(self.pending.cost() as u64);
-        let most = if disk.may_grow() { self.settings.share.bytes } else { self.footprint };
+        let room = self.settings.share.bytes;
+        let most = if disk.may_grow() { room } else { self.footprint.max(TIGHT_BYTES).min(room) };
         let over = (self.footprint + more).saturating_sub(most);
         if over == 0 || self.chain.head().stock().bytes() == 0 {
             return Ok(0);
@@ -224,6 +225,10 @@ impl LaneSpool {
             self.ages.acked(row);
             self.dirty = true;
         }
+        if acked != Acked::Foreign {
+            // What was dropped lies before every state of the chain: it had been sent, and was applied.
+            self.acked_records += std::mem::take(&mut self.dropped_records);
+        }
         Ok(acked)
     }
 
@@ -256,13 +261,11 @@ impl LaneSpool {
         self.footprint = rows.footprint(self.footprint);
         self.dirty = true;
         self.ledger = Some(state.totals);
-        self.acked_records = 0;
+        // What was dropped is applied, or declared.
+        (self.acked_records, self.dropped_records) = (0, 0);
         match resumed {
             Resumed::InChain(row) => self.ages.acked(row),
-            Resumed::Opened { .. } => {
-                self.ages.clear();
-                self.dropped_records = 0;
-            }
+            Resumed::Opened { .. } => self.ages.clear(),
         }
         Ok(resumed)
     }
@@ -295,5 +298,7 @@ impl LaneSpool {
     }
 }
 
+/// What the live lane may take on a full disk, out of the reserve: some hours of samples.
+const TIGHT_BYTES: u64 = 512 << 10;
 /// What needs no second try: a batch is at most as large as its plain body and its header.
 const SURE_BYTES: usize = limits::BATCH_BYTES_MAX - (192 << 10);

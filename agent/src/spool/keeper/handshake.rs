@@ -40,11 +40,7 @@ impl Keeper {
         let disk = self.disk();
         match state.lane {
             Lane::Live => self.seal_live(now)?,
-            Lane::Bulk => {
-                while !self.bulk.pending.is_empty() && self.bulk_has_room(now) {
-                    self.seal(Lane::Bulk)?;
-                }
-            }
+            Lane::Bulk => self.seal_bulk(now)?,
         }
         self.begin()?;
         let (fresh, sealing) = (Fresh { epoch: random_epoch(), seed: random() }, self.sealing());
