@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn the_next_look_is_not_put_off_by_what_is_owed_since() {
         let (start, mut silence) = (Instant::now(), Silence::default());
-        let at = |tenths| start + Duration::from_millis(100 * tenths);
+        let at = |tenths: u64| start + Duration::from_millis(100 * tenths);
         assert_eq!(silence.look_at(), None);
         for tenths in 0..10 {
             silence.owe(at(tenths));

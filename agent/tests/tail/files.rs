@@ -28,7 +28,7 @@ fn a_file_that_is_there_is_read_from_its_beginning_if_told_so() {
 
 #[test]
 fn a_file_that_is_there_is_read_from_its_end_and_a_later_one_from_its_beginning() {
-    let mut world = World::new("*.log").from_the_end();
+    let mut world = World::new("*.log").starting_at_the_end();
     world.append("a.log", "old\n");
     world.append("empty.log", "");
     world.run();
@@ -44,7 +44,7 @@ fn a_file_that_is_there_is_read_from_its_end_and_a_later_one_from_its_beginning(
 
 #[test]
 fn what_came_while_the_agent_was_down_is_read_from_where_it_was_left() {
-    let mut world = World::new("*.log").from_the_end();
+    let mut world = World::new("*.log").starting_at_the_end();
     world.append("a.log", "old\n");
     world.append("empty.log", "");
     world.run();
@@ -260,7 +260,7 @@ fn a_file_that_may_not_be_read_is_told_once_and_tried_again() {
 
 #[test]
 fn a_file_above_the_limit_waits_for_one_that_comes_to_rest() {
-    let mut world = World::new("*.log").from_the_end();
+    let mut world = World::new("*.log").starting_at_the_end();
     world.limits.max_files = 2;
     for name in ["a.log", "b.log", "c.log"] {
         world.append(name, "old\n");

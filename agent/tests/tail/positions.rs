@@ -53,7 +53,7 @@ fn a_landing_that_was_rolled_back_gets_what_it_lacks() {
 
 #[test]
 fn a_file_that_was_begun_at_its_end_is_not_read_from_its_beginning_when_the_landing_forgot_it() {
-    let mut world = World::new("*.log").from_the_end();
+    let mut world = World::new("*.log").starting_at_the_end();
     world.append("a.log", "old\n");
     let nothing = world.memory.0.borrow().clone();
     world.run();

@@ -81,7 +81,7 @@ fn names_that_move_within_the_pattern_are_never_read_twice() {
 #[test]
 fn generations_that_came_and_went_while_the_agent_was_down_are_read() {
     for known_is_there in [true, false] {
-        let mut world = World::new("x.log").from_the_end();
+        let mut world = World::new("x.log").starting_at_the_end();
         world.append("x.log.1", "from before the agent\n");
         world.run();
         world.append("x.log", numbered(0..10));
@@ -137,7 +137,7 @@ fn generations_that_came_and_went_between_two_looks_are_read() {
 
 #[test]
 fn files_from_before_the_agent_are_left_alone_when_others_rotate() {
-    let mut world = World::new("x.log").from_the_end();
+    let mut world = World::new("x.log").starting_at_the_end();
     world.append("x.log.2", "old\n");
     world.append("x.log.1", "old\n");
     world.append("x.log", "old\n");

@@ -248,7 +248,7 @@ impl World {
     }
 
     /// The same world, whose first tail begins at the end of files that are there.
-    pub(crate) fn from_the_end(mut self) -> Self {
+    pub(crate) fn starting_at_the_end(mut self) -> Self {
         self.tails[0].start_at = StartAt::End;
         self
     }
