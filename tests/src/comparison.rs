@@ -165,3 +165,75 @@ impl<'a> Reading<'a> {
 
 /// Wrong lines that are described; all are counted.
 const PLACES_MAX: usize = 12;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::witness::Instance;
+
+    /// Two files of one log, with three lines each.
+    fn witness() -> Witness {
+        let mut witness = Witness { seed: 1, logs: vec!["a".to_owned()], instances: Vec::new() };
+        for first in [0, 3] {
+            let mut instance = Instance::default();
+            let mut offset = 0;
+            for number in first..first + 3 {
+                instance.lines.push((number, offset));
+                offset += crate::witness::Line::of(1, number, "a").bytes().len() as u64;
+            }
+            witness.instances.push(instance);
+        }
+        witness
+    }
+
+    /// A row of `logs --ndjson` for a line as it was written.
+    fn row(witness: &Witness, number: u64) -> serde_json::Value {
+        let at = witness.instances.iter().position(|it| it.lines.iter().any(|it| it.0 == number));
+        let (instance, line) = (at.unwrap(), witness.line(at.unwrap(), number));
+        let lines = &witness.instances[instance].lines;
+        let (_, offset) = lines.iter().find(|(of, _)| *of == number).unwrap();
+        serde_json::json!({
+            "time": "1970-01-01T00:00:00Z", "device": "edge", "path": "/a.log", "stream": "00.1",
+            "position": offset, "part": if line.is_crlf { "whole-crlf" } else { "whole" },
+            "body_base64": STANDARD.encode(line.body),
+        })
+    }
+
+    fn compare(rows: &[serde_json::Value]) -> [u64; 6] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("dump");
+        let text: String = rows.iter().map(|row| format!("{row}\n")).collect();
+        std::fs::write(&path, text).unwrap();
+        let found = Comparison::of(&path, &witness());
+        let Comparison { seen, lost, doubled, disordered, corrupt, phantom, .. } = found;
+        [seen, lost, doubled, disordered, corrupt, phantom]
+    }
+
+    #[test]
+    fn each_thing_that_can_be_wrong_with_a_line_is_found() {
+        let witness = witness();
+        let all: Vec<_> = (0..6).map(|number| row(&witness, number)).collect();
+        let changed = |at: usize, key: &str, value: serde_json::Value| {
+            let mut rows = all.clone();
+            rows[at][key] = value;
+            rows
+        };
+        let body = |text: &[u8]| serde_json::Value::from(STANDARD.encode(text));
+        let swapped = [0, 2, 1, 3, 4, 5].map(|at| all[at].clone());
+        let files_in_turn = [3, 0, 4, 1, 5, 2].map(|at| all[at].clone());
+        let cases: [(&str, &[_], [u64; 6]); 9] = [
+            ("as it was written", &all, [6, 0, 0, 0, 0, 0]),
+            ("two files in turn", &files_in_turn, [6, 0, 0, 0, 0, 0]),
+            ("one is missing", &all[1..], [5, 1, 0, 0, 0, 0]),
+            ("one stands twice", &[&all[..], &all[2..3]].concat(), [7, 0, 1, 0, 0, 0]),
+            ("two are exchanged", &swapped, [6, 0, 0, 1, 0, 0]),
+            ("another body", &changed(1, "body_base64", body(b"0000001 a")), [6, 0, 0, 0, 1, 0]),
+            ("another place", &changed(1, "position", 7.into()), [6, 0, 0, 0, 1, 0]),
+            ("another end", &changed(1, "part", "unended".into()), [6, 0, 0, 0, 1, 0]),
+            ("nobody's line", &changed(5, "body_base64", body(b"0000099 a")), [6, 1, 0, 0, 0, 1]),
+        ];
+        for (name, rows, expected) in cases {
+            assert_eq!(compare(rows), expected, "{name}");
+        }
+    }
+}

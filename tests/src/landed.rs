@@ -216,3 +216,30 @@ impl Device {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use headwater_protocol::position::{Run, SourceId};
+
+    use super::*;
+
+    #[test]
+    fn a_tick_that_is_missing_doubled_empty_or_out_of_time_is_found() {
+        let tick = |start: u64, time_us| Tick { start, end: start + 1, time_us, samples: 50 };
+        let empty = Tick { samples: 0, ..tick(1, 2) };
+        let cases: [(&str, &[Tick], bool); 6] = [
+            ("whole", &[tick(0, 1), tick(1, 2), tick(2, 3)], true),
+            ("the first is missing", &[tick(1, 2), tick(2, 3)], false),
+            ("one is missing", &[tick(0, 1), tick(2, 3)], false),
+            ("one stands twice", &[tick(0, 1), tick(0, 1)], false),
+            ("one is empty", &[tick(0, 1), empty], false),
+            ("time goes back", &[tick(0, 5), tick(1, 4)], false),
+        ];
+        let run = Run { number: 1, nonce: 0 };
+        for (name, ticks, expected) in cases {
+            let mut device = Device::default();
+            device.ticks.insert(Stream { source: SourceId([0; 16]), run }, ticks.to_vec());
+            assert_eq!(device.ticks_are_contiguous().is_ok(), expected, "{name}");
+        }
+    }
+}

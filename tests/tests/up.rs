@@ -141,8 +141,10 @@ fn children_of(parent: u32) -> Vec<(u32, String)> {
     children
 }
 
+/// When a process started; `None` if it has ended, also if nobody has asked how yet.
 fn start_of(id: u32) -> Option<String> {
-    stat_of(id)?.get(19).cloned()
+    let stat = stat_of(id)?;
+    stat.get(19).filter(|_| stat.first().is_some_and(|state| state != "Z")).cloned()
 }
 
 /// The fields of `/proc/ID/stat` behind the name: state, parent, ...; the 20th is the start time.
