@@ -13,6 +13,7 @@
 //! can't be used is deleted: it is set aside. The process goes on after a failed commit: what reached
 //! the disk is unknown then, and a restart finds out.
 
+mod damage;
 mod database;
 mod format;
 mod handles;
@@ -133,7 +134,12 @@ pub fn open(
             round,
             seen: 0,
         },
-        reader: SpoolReader { database, inputs: sender.clone(), view: seen },
+        reader: SpoolReader {
+            folder: config.dir.clone(),
+            database,
+            inputs: sender.clone(),
+            view: seen,
+        },
         thread: SpoolThread { keeper, inputs, sender, memory, runtime },
     })
 }
@@ -147,10 +153,16 @@ impl SpoolThread {
         let Self { keeper, inputs, sender, memory, runtime } = self;
         let path = keeper.folder.clone();
         let run = move || {
-            let ended = runtime.block_on(keeper.run(inputs));
+            let watched = damage::watch(&path, || runtime.block_on(keeper.run(inputs)));
+            let ended = watched.unwrap_or(Err(DatabaseError::Noted("by redb".into())));
             // Whoever waits for memory learns that nothing is taken any more.
             memory.close();
-            ended.map_err(|source| SpoolError { path, source })
+            ended.map_err(|source| {
+                if source.is_damage() {
+                    damage::note(&path, &source.to_string());
+                }
+                SpoolError { path, source }
+            })
         };
         let thread = std::thread::Builder::new().name("spool".to_owned()).spawn(run)?;
         Ok(SpoolRunning { sender, thread })

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
+use std::io;
 
 use headwater_protocol::batch::Batch;
 use headwater_protocol::chain::{Head, Link, Row, Rows, Sealed};
@@ -93,12 +94,44 @@ pub enum DatabaseError {
         /// The lane.
         lane: Lane,
     },
+    /// The last process that used the file noted that it is damaged.
+    #[error("use the file: it was found damaged ({0})")]
+    Noted(Box<str>),
     /// A batch that no node would take. Nothing was written of it.
     #[error("write a batch of {bytes} bytes: more than a batch may have")]
     Oversize {
         /// Bytes of the batch.
         bytes: usize,
     },
+}
+
+impl DatabaseError {
+    /// Whether the file is to blame, so that a restart would meet the same again.
+    pub(super) fn is_damage(&self) -> bool {
+        let is_corrupt = |error: &redb::StorageError| match error {
+            redb::StorageError::Corrupted(_) => true,
+            redb::StorageError::Io(error) => is_damage(error),
+            _ => false,
+        };
+        match self {
+            Self::Open(redb::DatabaseError::Storage(error))
+            | Self::Begin(redb::TransactionError::Storage(error))
+            | Self::Table(redb::TableError::Storage(error))
+            | Self::Page(error)
+            | Self::Commit(redb::CommitError::Storage(error)) => is_corrupt(error),
+            // Tables of other types, or none: it is not a file that this build wrote.
+            Self::Table(_) | Self::Open(redb::DatabaseError::UpgradeRequired(_)) => true,
+            Self::Missing { .. } | Self::Damaged { .. } | Self::Unequal { .. } | Self::Noted(_) => {
+                true
+            }
+            Self::Open(_) | Self::Begin(_) | Self::Commit(_) | Self::Oversize { .. } => false,
+        }
+    }
+}
+
+/// What redb says of a file that ends too early or is something else.
+fn is_damage(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
 }
 
 /// What the file says of itself.

@@ -1,6 +1,7 @@
 //! The ends that the other stages hold of the spool.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
@@ -13,6 +14,7 @@ use headwater_protocol::wire::{Ack, LaneState};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
+use super::damage;
 use super::database::{Database, DatabaseError};
 use super::input::{Input, NoRoom};
 use super::lane::{LaneView, Lines};
@@ -152,6 +154,7 @@ impl Landing for SpoolLanding {
 /// What the ship stage and the status read of the spool, and where they bring the ledger's word.
 #[derive(Clone, Debug)]
 pub struct SpoolReader {
+    pub(super) folder: PathBuf,
     pub(super) database: Arc<Database>,
     pub(super) inputs: mpsc::Sender<Input>,
     pub(super) view: watch::Receiver<SpoolView>,
@@ -172,9 +175,18 @@ impl SpoolReader {
     /// # Panics
     /// If the reading panicked.
     pub async fn read(&self, lane: Lane, row: Row) -> Result<Option<Vec<u8>>, DatabaseError> {
-        let database = Arc::clone(&self.database);
-        let read = tokio::task::spawn_blocking(move || database.read(lane, row));
-        read.await.expect("reading a row does not panic")
+        let (database, folder) = (Arc::clone(&self.database), self.folder.clone());
+        let read = tokio::task::spawn_blocking(move || {
+            let read = damage::watch(&folder, || database.read(lane, row));
+            let read = read.unwrap_or(Err(DatabaseError::Noted("by redb".into())));
+            if let Err(error) = &read
+                && error.is_damage()
+            {
+                damage::note(&folder, &error.to_string());
+            }
+            read
+        });
+        read.await.expect("reading a row does not panic, or ends the process")
     }
 
     /// Goes on from what the ledger knows of a lane. What waits is sealed before; the answer is durable.

@@ -1,6 +1,6 @@
 //! Opening the spool: whose it is, whether it is whole, and what becomes of one that is not.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use headwater_protocol::chain::{Chain, Fresh};
 use headwater_protocol::identity::{DeviceId, Lane};
 use tracing::{error, info, warn};
 
+use super::damage;
 use super::database::{Database, DatabaseError, Meta, StoredLane};
 use super::format::FORMAT_VERSION;
 use super::keeper::{random, random_epoch};
@@ -101,7 +102,7 @@ pub(super) fn open(config: &SpoolConfig, device: DeviceId) -> Result<Opened, Ope
     make.map_err(|source| OpenError::Folder { path: folder.clone(), source })?;
     let path = folder.join(FILE);
     for _ in 0..2 {
-        let why = match find(&path, config, device)? {
+        let why = match find_noted(&path, config, device)? {
             Found::Usable(opened) => return Ok(*opened),
             Found::Damaged(cause) => {
                 let aside = set_aside(&path, "damaged")?;
@@ -124,6 +125,21 @@ pub(super) fn open(config: &SpoolConfig, device: DeviceId) -> Result<Opened, Ope
     }
     let source = io::Error::new(io::ErrorKind::InvalidData, "a fresh file can't be used either");
     Err(OpenError::File { path, source })
+}
+
+/// Looks for a note that the last process left, then at the file itself.
+fn find_noted(path: &Path, config: &SpoolConfig, device: DeviceId) -> Result<Found, OpenError> {
+    if let Err(TryLockError::WouldBlock) = open_file(path)?.try_lock() {
+        return Err(OpenError::Locked { path: path.to_owned() });
+    }
+    if let Some(note) = damage::take_note(&config.dir) {
+        return Ok(Found::Damaged(DatabaseError::Noted(note.into_boxed_str())));
+    }
+    let found = damage::watch(&config.dir, || find(path, config, device));
+    found.unwrap_or_else(|| {
+        let note = damage::take_note(&config.dir).unwrap_or_default();
+        Ok(Found::Damaged(DatabaseError::Noted(note.into_boxed_str())))
+    })
 }
 
 fn find(path: &Path, config: &SpoolConfig, device: DeviceId) -> Result<Found, OpenError> {
@@ -199,27 +215,16 @@ fn settings(config: &SpoolConfig, lane: Lane) -> LaneSettings {
 
 /// Whether the file is to blame for an error, or what is around it.
 fn blame(path: &Path, error: DatabaseError) -> Result<Found, OpenError> {
+    if error.is_damage() {
+        return Ok(Found::Damaged(error));
+    }
     let path = path.to_owned();
-    let storage = match error {
-        DatabaseError::Open(redb::DatabaseError::DatabaseAlreadyOpen) => {
-            return Err(OpenError::Locked { path });
-        }
+    Err(match error {
+        DatabaseError::Open(redb::DatabaseError::DatabaseAlreadyOpen) => OpenError::Locked { path },
         DatabaseError::Open(redb::DatabaseError::Storage(redb::StorageError::Io(source)))
-        | DatabaseError::Page(redb::StorageError::Io(source))
-            if !is_damage(&source) =>
-        {
-            return Err(OpenError::File { path, source });
-        }
-        // Nothing but the disk stands between a transaction and its commit.
-        DatabaseError::Commit(_) => return Err(OpenError::Database { path, source: error }),
-        other => other,
-    };
-    Ok(Found::Damaged(storage))
-}
-
-/// What redb says of a file that ends too early or is something else.
-fn is_damage(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+        | DatabaseError::Page(redb::StorageError::Io(source)) => OpenError::File { path, source },
+        source => OpenError::Database { path, source },
+    })
 }
 
 fn set_aside(path: &Path, why: &str) -> Result<PathBuf, OpenError> {

@@ -123,3 +123,62 @@ fn filled() -> (tempfile::TempDir, headwater_agent::config::SpoolConfig) {
     }
     world.stop()
 }
+
+#[test]
+fn no_damage_of_the_file_reaches_a_panic() {
+    let (folder, config) = filled();
+    let path = folder.path().join("spool.redb");
+    let bytes = fs::read(&path).unwrap();
+    let mut usable = 0;
+    for number in 0..120_usize {
+        let mut damaged = bytes.clone();
+        // The beginning holds what everything hangs on; the rest is hit evenly.
+        let place = if number < 60 { number * 11 } else { bytes.len() / 60 * (number - 60) + 7 };
+        for byte in &mut damaged[place..place + 4] {
+            *byte ^= 0x5a;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("spool.redb"), damaged).unwrap();
+        let config = headwater_agent::config::SpoolConfig {
+            dir: folder.path().to_owned(),
+            ..config.clone()
+        };
+        drop(open(&config, DEVICE).unwrap_or_else(|error| panic!("{place}: {error:?}")));
+        usable += u32::from(!names(folder.path()).iter().any(|name| name.contains("damaged")));
+    }
+    assert!((1..120).contains(&usable), "some of it is noticed, some is not used: {usable}");
+}
+
+#[test]
+fn a_note_of_damage_is_for_the_next_start_and_not_for_a_second_process() {
+    let world = World::new();
+    world.writer.tick(1, sample(1)).unwrap();
+    world.wait_sealed(Lane::Live, 1);
+    fs::write(world.folder.path().join("damaged"), "page 7").unwrap();
+    let error = open(&world.config, DEVICE).expect_err("the file is in use");
+    assert!(matches!(error, OpenError::Locked { .. }), "{error:?}");
+    let (folder, config) = world.stop();
+    drop(open(&config, DEVICE).unwrap());
+    let found = names(folder.path());
+    assert!(found.iter().any(|name| name.starts_with("spool.redb.damaged-")), "{found:?}");
+    assert!(!found.contains(&"damaged".to_owned()), "a note is for one start: {found:?}");
+}
+
+#[test]
+fn a_row_that_is_damaged_ends_the_process_once() {
+    let (folder, config) = filled();
+    let database = redb::Database::open(folder.path().join("spool.redb")).unwrap();
+    let write = database.begin_write().unwrap();
+    let rows = TableDefinition::<u64, &[u8]>::new("bulk_rows");
+    write.open_table(rows).unwrap().insert(2, b"no batch".as_slice()).unwrap();
+    write.commit().unwrap();
+    drop(database);
+    let world = World::open(folder, config);
+    // Another ledger: everything is looked through, and the damage is met.
+    let state = crate::world::foreign_state(Lane::Bulk);
+    assert!(world.try_greet(state).is_none(), "the spool has ended");
+    let (folder, config) = world.end();
+    let world = World::open(folder, config);
+    assert!(names(world.folder.path()).iter().any(|name| name.contains("damaged-")));
+    world.greet(&Node::new(), Lane::Bulk);
+}

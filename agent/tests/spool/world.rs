@@ -16,12 +16,14 @@ use headwater_protocol::batch::Batch;
 use headwater_protocol::body::Body;
 use headwater_protocol::chain::{Acked, Resumed, Row};
 use headwater_protocol::entry::{Entry, EntryKind, SentClock};
-use headwater_protocol::identity::{DeviceId, Generation, Lane, LogId, NodeId, ShardId};
+use headwater_protocol::identity::{
+    DeviceId, Digest, Epoch, Generation, Lane, LogId, NodeId, ShardId, Tip,
+};
 use headwater_protocol::ledger::{Outcome, ShardLedger};
 use headwater_protocol::position::{Check, SourceId, Stream};
 use headwater_protocol::record::{Content, Fingerprint, Part, Record, Sample, Series, SourceInfo};
 use headwater_protocol::rules::Rules;
-use headwater_protocol::wire::Ack;
+use headwater_protocol::wire::{Ack, LaneState};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -146,6 +148,19 @@ impl World {
     pub(crate) fn greet(&self, node: &Node, lane: Lane) -> Resumed {
         let state = node.ledger.lane_state(DEVICE, lane, LOG);
         self.runtime.block_on(self.reader.handle_state(state)).unwrap().unwrap()
+    }
+
+    /// Shakes hands with whatever ledger; `None` if the spool ends over it.
+    pub(crate) fn try_greet(&self, state: LaneState) -> Option<Resumed> {
+        self.runtime.block_on(self.reader.handle_state(state)).ok()?.ok()
+    }
+
+    /// Waits for a spool that can't go on, and gives what is left of it.
+    pub(crate) fn end(self) -> (TempDir, SpoolConfig) {
+        let Self { folder, config, running, writer, landing, reader, .. } = self;
+        drop((writer, landing, reader));
+        running.join().expect_err("it says why it could not go on");
+        (folder, config)
     }
 
     /// Shakes hands and ships all that is sealed.
@@ -283,4 +298,11 @@ pub(crate) fn values(records: &[Record]) -> Vec<i64> {
         Content::Event(_) | Content::Facts(_) | Content::Gap(_) => None,
     });
     ticks.flatten().collect()
+}
+
+/// A ledger's state that no spool here has in its chain.
+pub(crate) fn foreign_state(lane: Lane) -> LaneState {
+    let mut state = ShardLedger::new(ShardId(0)).lane_state(DEVICE, lane, LOG);
+    state.tip = Tip { epoch: Epoch([8; 16]), seq: 9, digest: Digest([8; 32]) };
+    state
 }
