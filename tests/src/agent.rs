@@ -70,18 +70,6 @@ impl Agent {
         self.wrapper = words.iter().map(|word| (*word).to_owned()).collect();
     }
 
-    /// Its name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The folder that holds everything of it.
-    #[must_use]
-    pub fn folder(&self) -> &Path {
-        &self.folder
-    }
-
     /// The folder of key and certificate.
     #[must_use]
     pub fn identity(&self) -> PathBuf {

@@ -5,7 +5,7 @@ use std::process::{Command, ExitStatus};
 
 use serde_json::Value;
 
-use crate::process::{Done, Process, Signal, run, run_into};
+use crate::process::{Done, Process, run, run_into};
 use crate::programs::{self, HEADWATER};
 
 /// An aggregator, running or not. Its ports stay the same over all its lives.
@@ -151,11 +151,6 @@ impl Aggregator {
     pub fn stop(&mut self) {
         let status: Option<ExitStatus> = self.process.take().map(Process::stop);
         assert!(status.is_none_or(|status| status.success()), "a clean stop, not {status:?}");
-    }
-
-    /// Sends it a signal.
-    pub fn signal(&mut self, signal: Signal) {
-        self.process().signal(signal);
     }
 
     /// Runs a command to its end.

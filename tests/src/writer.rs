@@ -3,8 +3,6 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -50,7 +48,6 @@ pub struct Plan {
 #[derive(Debug)]
 pub struct Writer {
     thread: JoinHandle<Witness>,
-    written: Arc<AtomicU64>,
 }
 
 impl Writer {
@@ -61,14 +58,7 @@ impl Writer {
     #[must_use]
     pub fn start(plan: Plan, folder: &Path, notes: &Path) -> Self {
         let mut pen = Pen::new(plan, folder, notes, Witness::default());
-        let written = Arc::clone(&pen.written);
-        Self { thread: std::thread::spawn(move || pen.write_all()), written }
-    }
-
-    /// Lines that are written by now.
-    #[must_use]
-    pub fn written(&self) -> u64 {
-        self.written.load(Ordering::Relaxed)
+        Self { thread: std::thread::spawn(move || pen.write_all()) }
     }
 
     /// Whether all is written.
@@ -107,7 +97,6 @@ struct Pen {
     witness: Witness,
     files: Vec<Current>,
     notes: File,
-    written: Arc<AtomicU64>,
     next: u64,
 }
 
@@ -135,7 +124,6 @@ impl Pen {
             next: witness.lines(),
             files: Vec::new(),
             notes: OpenOptions::new().create(true).append(true).open(notes).unwrap(),
-            written: Arc::default(),
             plan,
             witness,
         };
@@ -205,7 +193,6 @@ impl Pen {
         file.offset += bytes.len() as u64;
         file.owed = kept;
         self.next += count;
-        self.written.fetch_add(count, Ordering::Relaxed);
     }
 
     /// Writes what is owed to a log.
