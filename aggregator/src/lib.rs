@@ -25,3 +25,4 @@ pub mod metrics;
 pub mod node;
 pub mod registry;
 pub mod up;
+pub mod window;

@@ -1,0 +1,12 @@
+//! Windows: what was measured in each stretch of event time, added up exactly.
+//!
+//! Values are integers of a fixed decimal scale, and sums are integers too, so any order and any tree of
+//! merges gives the same average. Everything here is pure: no clock, no I/O, no map without an order.
+
+mod figures;
+mod key;
+mod row;
+
+pub use figures::Figures;
+pub use key::{Combination, DEVICE, Key};
+pub use row::{ClosedWindow, Row};

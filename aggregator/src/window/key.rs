@@ -1,0 +1,63 @@
+//! What figures are added up by.
+
+use std::fmt;
+
+/// The dimension that stands for the device itself; its value is the device's id.
+pub const DEVICE: &str = "device";
+
+/// Names of the labels to add up by, in the order in which they were configured: `["site"]`,
+/// `["customer", "product_version"]`, `["device"]`.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Combination(Vec<String>);
+
+impl Combination {
+    /// A combination of labels.
+    #[must_use]
+    pub fn new(labels: Vec<String>) -> Self {
+        Self(labels)
+    }
+
+    /// The combination that keeps each device apart.
+    #[must_use]
+    pub fn device() -> Self {
+        Self(vec![DEVICE.to_owned()])
+    }
+
+    /// Whether each of its keys is one device.
+    #[must_use]
+    pub fn is_device(&self) -> bool {
+        self.0 == [DEVICE]
+    }
+
+    /// The names.
+    #[must_use]
+    pub fn labels(&self) -> &[String] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Combination {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0.join(","))
+    }
+}
+
+/// One key of a combination.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Key {
+    /// The values of the combination's labels, in its order. Empty text: the device has no such label.
+    Of(Vec<String>),
+    /// Everything beyond the most keys that a combination may have, so that totals stay right.
+    Other,
+}
+
+impl Key {
+    /// The values, each `other` where there were too many keys.
+    #[must_use]
+    pub fn value(&self, index: usize) -> &str {
+        match self {
+            Self::Of(values) => values.get(index).map_or("", String::as_str),
+            Self::Other => "other",
+        }
+    }
+}
