@@ -38,7 +38,7 @@ impl Clocks {
     /// Both clocks, for a frame.
     #[must_use]
     pub fn sent(self) -> SentClock {
-        SentClock { wall_us: wall_us(), mono_us: mono_us() }
+        SentClock { wall_us: wall_us(), mono_us: mono_us(), boot: self.boot }
     }
 }
 

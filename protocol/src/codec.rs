@@ -184,6 +184,17 @@ impl<'a> Reader<'a> {
         self.take(what, length)
     }
 
+    /// Takes a length and that many bytes of UTF-8.
+    ///
+    /// # Errors
+    /// As `bytes`, and `Value` if they are not UTF-8.
+    pub fn text(&mut self, what: &'static str, most: usize) -> Result<String, DecodeError> {
+        let bytes = self.bytes(what, most)?;
+        let text = std::str::from_utf8(bytes).map(str::to_owned);
+        let value = bytes.len() as u64;
+        text.map_err(|_| DecodeError::Value { what, value, expected: "UTF-8" })
+    }
+
     /// Ends the reading.
     ///
     /// # Errors

@@ -1,11 +1,12 @@
 //! The log entry: what a node appends, as bytes. `docs/log.md` has the table.
 
 use crate::batch::Batch;
-use crate::codec::{DecodeError, Reader};
-use crate::identity::{Generation, NodeId};
+use crate::codec::{DecodeError, Reader, put_bytes, put_varint};
+use crate::identity::{BootId, Generation, NodeId};
+use crate::limits;
 
-/// The newest entry version, the one that is written.
-pub const VERSION: u8 = 1;
+/// The newest entry version, the one that is written. Version 1 had no boot beside the clocks at sending.
+pub const VERSION: u8 = 2;
 
 const KIND_BATCH: u8 = 1;
 const KIND_TICK: u8 = 2;
@@ -13,6 +14,7 @@ const KIND_CONTROL: u8 = 3;
 
 const CONTROL_GENERATION: u8 = 1;
 const CONTROL_RULES: u8 = 2;
+const CONTROL_WINDOWS: u8 = 3;
 
 /// One entry of a shard's log.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -50,6 +52,9 @@ pub struct SentClock {
     pub wall_us: i64,
     /// Microseconds since the boot.
     pub mono_us: u64,
+    /// The boot that `mono_us` counts from, as the session's hello says: a frame does not carry it.
+    /// Zeros where it is not known.
+    pub boot: BootId,
 }
 
 /// A change that every node makes at one place of the log.
@@ -59,6 +64,27 @@ pub enum Control {
     Generation(Generation),
     /// The fold goes by rules of this version from here on.
     Rules(u32),
+    /// Samples are added up like this from a window on.
+    Windows(WindowRules),
+}
+
+/// How samples are added up: one version of it. The fold applies a version that is above its own and
+/// ignores every other, so that two nodes may append the same one.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct WindowRules {
+    /// Grows by one with each change; the first is 1.
+    pub version: u64,
+    /// The start of the first window that it holds for, microseconds since 1970 UTC; windows before it
+    /// keep the version before. The first version holds for every window.
+    pub from_us: i64,
+    /// How long a window is, in microseconds: the same in every version.
+    pub length_us: u64,
+    /// How long after its end a window waits for what is late, in microseconds.
+    pub lateness_us: u64,
+    /// Keys of one combination in one window; what is beyond goes to the key `other`.
+    pub keys_max: u32,
+    /// The combinations: names of labels, each list in its own order.
+    pub combinations: Vec<Vec<String>>,
 }
 
 impl Entry {
@@ -80,6 +106,7 @@ impl Entry {
                 out.reserve(batch.bytes().len() + 16);
                 out.extend_from_slice(&sent.wall_us.to_le_bytes());
                 out.extend_from_slice(&sent.mono_us.to_le_bytes());
+                out.extend_from_slice(&sent.boot.0);
                 out.extend_from_slice(batch.bytes());
             }
             EntryKind::Tick => {}
@@ -90,6 +117,10 @@ impl Entry {
             EntryKind::Control(Control::Rules(version)) => {
                 out.push(CONTROL_RULES);
                 out.extend_from_slice(&version.to_le_bytes());
+            }
+            EntryKind::Control(Control::Windows(rules)) => {
+                out.push(CONTROL_WINDOWS);
+                rules.encode(&mut out);
             }
         }
         out
@@ -103,7 +134,7 @@ impl Entry {
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
         let version = reader.u8("entry version")?;
-        if version != VERSION {
+        if !(1..=VERSION).contains(&version) {
             return Err(DecodeError::Version { what: "entry", found: version, newest: VERSION });
         }
         let kind = reader.u8("entry kind")?;
@@ -113,8 +144,12 @@ impl Entry {
         let kind = match kind {
             KIND_BATCH => {
                 let wall_us = reader.i64("wall clock at sending")?;
-                let sent =
-                    SentClock { wall_us, mono_us: reader.u64("monotonic clock at sending")? };
+                let mono_us = reader.u64("monotonic clock at sending")?;
+                let boot = match version {
+                    1 => BootId::default(),
+                    _ => BootId(reader.array("boot at sending")?),
+                };
+                let sent = SentClock { wall_us, mono_us, boot };
                 let batch = reader.take("batch", reader.left())?.to_vec();
                 EntryKind::Batch { sent, batch: Box::new(Batch::parse(batch)?) }
             }
@@ -134,10 +169,45 @@ fn decode_control(reader: &mut Reader<'_>) -> Result<Control, DecodeError> {
     match reader.u8("control kind")? {
         CONTROL_GENERATION => Ok(Control::Generation(Generation(reader.u64("generation")?))),
         CONTROL_RULES => Ok(Control::Rules(reader.u32("rules version")?)),
+        CONTROL_WINDOWS => Ok(Control::Windows(WindowRules::decode(reader)?)),
         kind => {
             let (what, value) = ("control kind", u64::from(kind));
-            Err(DecodeError::Value { what, value, expected: "1 or 2" })
+            Err(DecodeError::Value { what, value, expected: "1 to 3" })
         }
+    }
+}
+
+impl WindowRules {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.version.to_le_bytes());
+        out.extend_from_slice(&self.from_us.to_le_bytes());
+        out.extend_from_slice(&self.length_us.to_le_bytes());
+        out.extend_from_slice(&self.lateness_us.to_le_bytes());
+        out.extend_from_slice(&self.keys_max.to_le_bytes());
+        put_varint(out, self.combinations.len() as u64);
+        for labels in &self.combinations {
+            put_varint(out, labels.len() as u64);
+            labels.iter().for_each(|label| put_bytes(out, label.as_bytes()));
+        }
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let (version, from_us) = (reader.u64("window rules version")?, reader.i64("window start")?);
+        let (length_us, lateness_us) = (reader.u64("window length")?, reader.u64("lateness")?);
+        let most = limits::WINDOW_US_MAX;
+        if length_us == 0 || length_us > most || lateness_us > most {
+            let (what, value) = ("window length or lateness", length_us.max(lateness_us));
+            return Err(DecodeError::Value { what, value, expected: "at most one hour" });
+        }
+        let keys_max = reader.u32("keys of a combination")?;
+        let count = reader.length("count of combinations", limits::COMBINATIONS_MAX)?;
+        let mut combinations = Vec::with_capacity(count);
+        for _ in 0..count {
+            let count = reader.length("labels of a combination", limits::LABELS_MAX)?;
+            let labels = (0..count).map(|_| reader.text("label", limits::TEXT_BYTES_MAX));
+            combinations.push(labels.collect::<Result<_, _>>()?);
+        }
+        Ok(Self { version, from_us, length_us, lateness_us, keys_max, combinations })
     }
 }
 

@@ -35,5 +35,9 @@ pub const STREAMS_PER_LANE_MAX: usize = 1024;
 pub const CONTROL_FRAME_BYTES_MAX: usize = 192 << 10;
 /// Batches of one lane that are on their way at once.
 pub const IN_FLIGHT_MAX: usize = 8;
+/// Combinations that samples are added up by: each costs a row per key and series in every window.
+pub const COMBINATIONS_MAX: usize = 64;
+/// Longest window, and longest wait for what is late, in microseconds: one hour.
+pub const WINDOW_US_MAX: u64 = 3_600_000_000;
 /// Bytes of a snapshot's chunk.
 pub const SNAPSHOT_CHUNK_BYTES_MAX: usize = 512 << 10;

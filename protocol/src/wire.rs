@@ -283,8 +283,8 @@ impl Frame {
             _ => {
                 let mut reader = Reader::new(payload);
                 let wall_us = reader.i64("wall clock at sending")?;
-                let sent =
-                    SentClock { wall_us, mono_us: reader.u64("monotonic clock at sending")? };
+                let mono_us = reader.u64("monotonic clock at sending")?;
+                let sent = SentClock { wall_us, mono_us, boot: BootId::default() };
                 let batch = reader.take("batch", reader.left())?.to_vec();
                 Self::Batch { sent, batch: Box::new(Batch::parse(batch)?) }
             }

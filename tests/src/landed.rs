@@ -122,7 +122,7 @@ impl Landed {
                 EntryKind::Control(Control::Generation(generation)) => {
                     self.generation = self.generation.max(generation.0);
                 }
-                EntryKind::Control(Control::Rules(_)) | EntryKind::Tick => {}
+                EntryKind::Control(Control::Rules(_) | Control::Windows(_)) | EntryKind::Tick => {}
             }
         }
         Ok(())

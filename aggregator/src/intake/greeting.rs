@@ -1,7 +1,7 @@
 //! The beginning of a session: who it is, whether it is served, and which version both speak.
 
 use headwater_certs::identity::peer_device;
-use headwater_protocol::identity::DeviceId;
+use headwater_protocol::identity::{BootId, DeviceId};
 use headwater_protocol::limits::IN_FLIGHT_MAX;
 use headwater_protocol::wire::{Frame, Welcome, negotiate};
 use quinn::{Connection, RecvStream, SendStream};
@@ -52,6 +52,8 @@ pub(super) struct Greeted {
     pub(super) build: String,
     /// What the device calls itself, from a stranger.
     pub(super) name: String,
+    /// The boot of its host, as it says.
+    pub(super) boot: BootId,
     pub(super) stream: (SendStream, RecvStream),
 }
 
@@ -80,7 +82,12 @@ pub(super) async fn greet(context: &Context, connection: &Connection) -> Result<
         in_flight: u16::try_from(IN_FLIGHT_MAX).expect("a handful of batches"),
     });
     frames::write(&mut send, &welcome.encode()).await?;
-    Ok(Greeted { build: short(&hello.build), name: short(&hello.name), stream: (send, recv) })
+    Ok(Greeted {
+        build: short(&hello.build),
+        name: short(&hello.name),
+        boot: hello.boot,
+        stream: (send, recv),
+    })
 }
 
 /// What is kept of a stranger's text.

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use headwater_protocol::batch::Batch;
+use headwater_protocol::entry::SentClock;
 use headwater_protocol::identity::Lane;
 use headwater_protocol::wire::{Ack, BusyCause, Frame, LaneHello};
 use quinn::{RecvStream, SendStream};
@@ -65,6 +66,7 @@ impl Reading<'_> {
                     self.check(&batch, bytes)?;
                     if let Some(credit) = self.admit(arrived, bytes).await {
                         let reply = self.reply(arrived, credit);
+                        let sent = SentClock { boot: self.session.boot, ..sent };
                         self.session.node.options.fold.append(batch, sent, reply).await;
                     }
                 }

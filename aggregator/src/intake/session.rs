@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use headwater_certs::tls::{TrustFault, explain_received_alert, explain_sent_alert};
-use headwater_protocol::identity::{DeviceId, Lane};
+use headwater_protocol::identity::{BootId, DeviceId, Lane};
 use headwater_protocol::wire::CloseCode;
 use quinn::{Connection, ConnectionError, Incoming};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -23,6 +23,8 @@ use crate::registry::Actor;
 pub(super) struct SessionContext {
     pub(super) node: Arc<Context>,
     pub(super) device: DeviceId,
+    /// The boot of its host: what its monotonic clock counts from.
+    pub(super) boot: BootId,
     pub(super) credit: SessionCredit,
     /// A place per lane for its one stream.
     streams: [Arc<Semaphore>; Lane::ALL.len()],
@@ -83,6 +85,7 @@ async fn serve(
     let session = Arc::new(SessionContext {
         node: Arc::clone(context),
         device,
+        boot: greeted.boot,
         credit: context.pool.share(),
         streams: Lane::ALL.map(|_| Arc::new(Semaphore::new(1))),
     });

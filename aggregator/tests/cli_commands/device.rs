@@ -204,7 +204,7 @@ impl OpenLane {
     }
 
     async fn deliver(&mut self, batch: &Batch) {
-        let sent = SentClock { wall_us: TIME_US, mono_us: 0 };
+        let sent = SentClock { wall_us: TIME_US, ..SentClock::default() };
         let frame = Frame::Batch { sent, batch: Box::new(batch.clone()) };
         let (send, recv) = &mut self.streams;
         send.write_all(&frame.encode()).await.unwrap();

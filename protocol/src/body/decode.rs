@@ -253,9 +253,7 @@ fn outside(what: &'static str, value: u64, expected: &'static str) -> DecodeErro
 }
 
 fn text(reader: &mut Reader<'_>) -> Result<String, DecodeError> {
-    let bytes = reader.bytes("text", limits::TEXT_BYTES_MAX)?;
-    let text = std::str::from_utf8(bytes);
-    text.map(str::to_owned).map_err(|_| outside("text", bytes.len() as u64, "UTF-8"))
+    reader.text("text", limits::TEXT_BYTES_MAX)
 }
 
 fn decode_streams(
