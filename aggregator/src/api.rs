@@ -5,6 +5,7 @@
 //! as lines of JSON. Nothing here decides anything: it reads what the node shows, and passes wishes on.
 
 mod devices;
+mod explore;
 mod lines;
 mod logs;
 pub mod rows;
@@ -34,6 +35,7 @@ fn router(node: NodeHandle) -> Router {
         .route("/api/v1/verify", get(verify::run))
         .route("/api/v1/tokens", get(tokens::list).post(tokens::create))
         .route("/api/v1/tokens/{id}", delete(tokens::revoke))
+        .route("/api/v1/explore", get(explore::run))
         .route("/api/v1/logs", get(logs::run))
         .route("/api/v1/tap", get(tap::run))
         .fallback(unknown)

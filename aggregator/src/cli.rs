@@ -149,6 +149,7 @@ async fn answer(
             look::devices::show(client, output, &named.name).await
         }
         Command::Tap(tap) => look::tap::run(client, output, &tap).await,
+        Command::Explore(explore) => look::explore::run(client, output, &explore).await,
         Command::Logs(logs) => look::logs::run(client, output, &logs).await,
         Command::Ledger { command } => {
             let all = Audited { device: None, all: true, gaps: false };

@@ -35,6 +35,8 @@ pub struct Config {
     pub enrol: EnrolConfig,
     /// The log.
     pub log: LogConfig,
+    /// How samples are added up.
+    pub window: WindowConfig,
     /// Metrics.
     pub metrics: MetricsConfig,
 }
@@ -87,6 +89,21 @@ pub struct LogConfig {
     pub snapshot_every: Duration,
     /// Longest wait to share one fsync.
     pub group_commit: Duration,
+}
+
+/// How samples are added up.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct WindowConfig {
+    /// How long a window is: as long as when the node was made.
+    pub length: Duration,
+    /// How long after its end a window waits for what is late.
+    pub lateness: Duration,
+    /// Names of labels to add up by; the device is among them.
+    pub combinations: Vec<Vec<String>>,
+    /// Keys that one combination may have.
+    pub max_keys: u32,
+    /// How long averages are kept.
+    pub keep: Duration,
 }
 
 /// Metrics.

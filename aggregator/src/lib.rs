@@ -21,6 +21,7 @@ pub mod health;
 pub mod intake;
 pub mod limits;
 pub mod log;
+pub mod merge;
 pub mod metrics;
 pub mod node;
 pub mod registry;

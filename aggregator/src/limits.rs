@@ -35,6 +35,7 @@ impl fmt::Display for ByteCount {
 pub const ENTRY_BYTES_MAX: usize = BATCH_BYTES_MAX + (64 << 10);
 /// Files of the embedded log, each with a writer thread of its own. Two fsyncs can overlap on most
 /// disks; four files leave room for disks that take more, and 16 shards share each commit.
+/// A log of fewer shards has as many files as shards.
 pub const LOG_FILES: u16 = 4;
 /// Page cache of each file of the log. The fold reads from memory what it appended, so the cache holds
 /// the upper pages of the trees only.

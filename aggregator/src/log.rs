@@ -126,6 +126,14 @@ pub struct StoredSnapshot {
     pub ledger: Vec<u8>,
     /// What is shown of the devices, in the format of `fold::view`.
     pub view: Vec<u8>,
+    /// The open windows, in the format of `window`. Empty in a snapshot of a build without windows.
+    pub windows: Vec<u8>,
+}
+
+impl StoredSnapshot {
+    fn bytes(&self) -> usize {
+        self.ledger.len() + self.view.len() + self.windows.len()
+    }
 }
 
 /// A batch that was applied as a gap because its body can't be opened.

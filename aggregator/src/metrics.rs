@@ -1,6 +1,7 @@
 //! What the node counts about itself. Each stage has its own part, named after it; `/metrics` shows all.
 
 mod latency;
+mod merge;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -13,6 +14,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 pub(crate) use latency::{Latency, LatencyCounts};
+pub use merge::MergeMetrics;
 
 /// Everything that is counted, and the registry that prints it.
 #[derive(Debug)]
@@ -22,6 +24,10 @@ pub struct Metrics {
     pub log: LogMetrics,
     /// The fold's.
     pub fold: FoldMetrics,
+    /// The merge fold's.
+    pub merge: MergeMetrics,
+    /// The merge log's.
+    pub merge_log: LogMetrics,
     /// The intake's.
     pub intake: IntakeMetrics,
     /// Enrolment's.
@@ -34,6 +40,8 @@ impl Default for Metrics {
         Self {
             log: LogMetrics::register(registry.sub_registry_with_prefix("log")),
             fold: FoldMetrics::register(registry.sub_registry_with_prefix("fold")),
+            merge: MergeMetrics::register(registry.sub_registry_with_prefix("merge")),
+            merge_log: LogMetrics::register(registry.sub_registry_with_prefix("merge_log")),
             intake: IntakeMetrics::register(registry.sub_registry_with_prefix("intake")),
             enrol: EnrolMetrics::register(registry.sub_registry_with_prefix("enrol")),
             registry,

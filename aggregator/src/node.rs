@@ -1,5 +1,6 @@
 //! The node: all stages of an aggregator, and the handle that the command line and the API use.
 
+mod averages;
 mod certificates;
 mod handle;
 mod init;
@@ -15,8 +16,11 @@ use headwater_certs::authority;
 
 use crate::config::Config;
 use crate::registry::RegistryError;
-use crate::{enrol, fold, health, intake, log, registry};
+use crate::{enrol, fold, health, intake, log, merge, registry};
 
+pub use averages::{
+    AverageQuery, AverageWindow, Averages, AveragesError, DeviceWindows, Point, SeriesPoints,
+};
 pub use certificates::IdentityError;
 pub use handle::{NodeHandle, TokenRequest};
 pub use init::{InitError, InitOptions};
@@ -88,6 +92,19 @@ pub enum StartError {
     /// The log can't be opened.
     #[error("start the node")]
     Log(#[source] log::OpenError),
+    /// Windows of another length than the node was made with.
+    #[error(
+        "start the node: window.length is {wished_s} s, this node was made with {length_s} s, and it is fixed; set window.length = \"{length_s}s\""
+    )]
+    WindowLength {
+        /// As configured, in seconds.
+        wished_s: u64,
+        /// As created, in seconds.
+        length_s: u64,
+    },
+    /// The merge fold can't be served.
+    #[error("start the node")]
+    Merge(#[source] merge::StartError),
     /// A shard can't be served.
     #[error("start the node")]
     Fold(#[source] fold::StartError),

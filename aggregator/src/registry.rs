@@ -10,6 +10,7 @@ mod enrolment;
 mod identity;
 mod tables;
 mod tokens;
+mod windows;
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;

@@ -3,10 +3,20 @@
 //! Values are integers of a fixed decimal scale, and sums are integers too, so any order and any tree of
 //! merges gives the same average. Everything here is pure: no clock, no I/O, no map without an order.
 
+mod clock;
+mod device;
 mod figures;
 mod key;
+mod output;
+pub mod partial;
+mod rollup;
 mod row;
+mod rules;
+mod shard;
+mod state;
 
 pub use figures::Figures;
 pub use key::{Combination, DEVICE, Key};
+pub use output::{Output, OutputKind, Position};
 pub use row::{ClosedWindow, Row};
+pub use shard::{DeviceHeld, HeldWindow, ShardWindows};

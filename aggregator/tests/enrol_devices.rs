@@ -131,10 +131,11 @@ async fn every_change_has_an_audit_entry_that_hangs_on_the_one_before() {
     drop(node);
     let audit = node::registry(folder.path()).await.audit().unwrap();
     let actions: Vec<&str> = audit.iter().map(|entry| entry.action.as_str()).collect();
-    assert_eq!(actions, ["token created", "device enrolled", "device revoked"]);
-    assert_eq!(audit[2].actor, "an admin");
+    let expected = ["window rules changed", "token created", "device enrolled", "device revoked"];
+    assert_eq!(actions, expected);
+    assert_eq!(audit[3].actor, "an admin");
     assert_eq!(audit[0].before, [0; 32]);
-    assert!(audit[1].before != audit[2].before && audit[1].before != [0; 32]);
+    assert!(audit[2].before != audit[3].before && audit[2].before != [0; 32]);
     let secrets = format!("{audit:?}");
     assert!(!secrets.contains("hwe1."), "no secret stands in the audit");
 }

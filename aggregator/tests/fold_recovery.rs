@@ -54,12 +54,12 @@ async fn live_and_replay_and_every_snapshot_give_identical_bytes() {
     assert_eq!(snapshots[0], Offset(31), "the last snapshot is of the end");
     let live = log.snapshot(shard, snapshots[0]).unwrap().unwrap();
     let bytes = |state: &ShardState| state.snapshot(log.id());
-    let at_end = recover(&log, shard).unwrap();
+    let at_end = recover(&log, shard, None).unwrap();
     assert_eq!((at_end.snapshot, at_end.replayed), (Some(Offset(31)), 0));
     assert_eq!(bytes(&at_end.state), live);
     log.drop_snapshot(shard, snapshots[0]);
     disk::append_durably(&log, (shard.0 + 4) % 64, &tick());
-    let from_older = recover(&log, shard).unwrap();
+    let from_older = recover(&log, shard, None).unwrap();
     assert_eq!(
         (from_older.snapshot, from_older.replayed),
         (Some(snapshots[1]), 31 - snapshots[1].0)
@@ -67,7 +67,7 @@ async fn live_and_replay_and_every_snapshot_give_identical_bytes() {
     assert_eq!(bytes(&from_older.state), live);
     log.drop_snapshot(shard, snapshots[1]);
     disk::append_durably(&log, (shard.0 + 4) % 64, &tick());
-    let from_start = recover(&log, shard).unwrap();
+    let from_start = recover(&log, shard, None).unwrap();
     assert_eq!((from_start.snapshot, from_start.replayed), (None, 31));
     assert_eq!(bytes(&from_start.state), live);
 
@@ -231,9 +231,10 @@ async fn a_snapshot_whose_tip_is_not_in_the_log_is_dropped_and_the_generation_ra
         }
         (folder, log)
     });
-    let lost = recover(&long.1, shard).unwrap().state.snapshot(disk::LOG);
+    let lost = recover(&long.1, shard, None).unwrap().state.snapshot(disk::LOG);
     short.1.put_snapshot(shard, lost.clone());
-    let damaged = StoredSnapshot { next: Offset(2), ledger: vec![1; 100], view: vec![] };
+    let damaged =
+        StoredSnapshot { next: Offset(2), ledger: vec![1; 100], view: vec![], windows: vec![] };
     short.1.put_snapshot(shard, damaged);
     disk::append_durably(&short.1, (shard.0 + 4) % 64, &tick());
     drop(short.1);

@@ -130,6 +130,7 @@ fn two_snapshots_of_a_shard_are_kept_whatever_their_size() {
         next: Offset(next),
         ledger: vec![7; 1_300_000],
         view: next.to_le_bytes().to_vec(),
+        windows: vec![3; 700_000],
     };
     (1..=4).for_each(|next| log.put_snapshot(ShardId(4), snapshot(next)));
     append_durably(&log, 4, b"after them");

@@ -6,6 +6,7 @@
 
 mod build;
 mod decode;
+mod series;
 
 pub use build::BodyBuilder;
 pub use decode::{Body, BodyError};

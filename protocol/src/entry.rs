@@ -178,7 +178,8 @@ fn decode_control(reader: &mut Reader<'_>) -> Result<Control, DecodeError> {
 }
 
 impl WindowRules {
-    fn encode(&self, out: &mut Vec<u8>) {
+    /// Appends the bytes.
+    pub fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.version.to_le_bytes());
         out.extend_from_slice(&self.from_us.to_le_bytes());
         out.extend_from_slice(&self.length_us.to_le_bytes());
@@ -191,7 +192,11 @@ impl WindowRules {
         }
     }
 
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    /// Reads the bytes.
+    ///
+    /// # Errors
+    /// For every malformed input.
+    pub fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let (version, from_us) = (reader.u64("window rules version")?, reader.i64("window start")?);
         let (length_us, lateness_us) = (reader.u64("window length")?, reader.u64("lateness")?);
         let most = limits::WINDOW_US_MAX;

@@ -117,6 +117,9 @@ pub enum Command {
     /// Read log lines back, byte for byte
     #[command(before_long_help = help::LOGS)]
     Logs(Logs),
+    /// Averages of a metric by labels, with how many devices and samples stand behind each
+    #[command(before_long_help = help::EXPLORE)]
+    Explore(Explore),
     /// What was read, what is stored, what is missing and why
     #[command(before_long_help = help::LEDGER)]
     Ledger {
@@ -243,6 +246,23 @@ pub struct Logs {
     /// Only the last lines
     #[arg(long, value_name = "N")]
     pub last: Option<u64>,
+}
+
+/// `headwater explore`.
+#[derive(ClapArgs, Debug)]
+pub struct Explore {
+    /// The metric, such as cpu.busy_ratio
+    #[arg(value_name = "METRIC")]
+    pub metric: String,
+    /// Labels to average by; window.combinations of the aggregator says which are kept
+    #[arg(long, value_name = "LABEL,…", value_delimiter = ',', default_value = "device")]
+    pub by: Vec<String>,
+    /// Windows of the last so much time
+    #[arg(long, value_name = "TIME", default_value = "15m", value_parser = span)]
+    pub last: Duration,
+    /// Each window by itself
+    #[arg(long)]
+    pub windows: bool,
 }
 
 /// `headwater ledger`.

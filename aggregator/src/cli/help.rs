@@ -74,6 +74,14 @@ Examples:
   headwater logs --follow
   headwater logs edge-osl-1-0412 --ndjson";
 
+/// `headwater explore --help`
+pub(crate) const EXPLORE: &str = "\
+Examples:
+  headwater explore cpu.busy_ratio                           by device, the last 15 minutes
+  headwater explore cpu.busy_ratio --by site --last 1h
+  headwater explore disk.used_ratio --by customer,product_version
+  headwater explore cpu.busy_ratio --windows --json          exact sums, window by window";
+
 /// `headwater ledger --help`
 pub(crate) const LEDGER: &str = "\
 Examples:

@@ -13,6 +13,7 @@ pub(super) struct RawConfig {
     pub(super) node: RawNode,
     pub(super) intake: RawIntake,
     pub(super) log: RawLog,
+    pub(super) window: RawWindow,
     pub(super) metrics: RawMetrics,
     /// It has no key yet; a configuration may have the section.
     #[serde(rename = "limits")]
@@ -54,6 +55,16 @@ pub(super) struct RawLog {
     pub(super) shards: Key<u64>,
     pub(super) snapshot_every: Key<String>,
     pub(super) group_commit: Key<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawWindow {
+    pub(super) length: Key<String>,
+    pub(super) lateness: Key<String>,
+    pub(super) combinations: Key<Vec<Vec<String>>>,
+    pub(super) max_keys: Key<u64>,
+    pub(super) keep: Key<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -10,13 +10,17 @@ use std::time::Duration;
 
 use headwater_certs::name::NodeId;
 use headwater_protocol::identity::ShardCount;
+use headwater_protocol::limits::{COMBINATIONS_MAX, TEXT_BYTES_MAX};
 
 use super::error::ConfigError;
 use super::layer::Layer;
 use super::raw::{Key, RawConfig};
 use super::units;
-use super::{Config, EnrolConfig, IntakeConfig, LogConfig, MetricsConfig, NodeConfig};
+use super::{
+    Config, EnrolConfig, IntakeConfig, LogConfig, MetricsConfig, NodeConfig, WindowConfig,
+};
 use crate::limits::ByteCount;
+use crate::window::DEVICE;
 
 /// The layers, weakest first; the first one sets every key that has a default.
 pub(super) struct Layers<'a>(pub(super) &'a [Layer]);
@@ -34,6 +38,7 @@ impl TryFrom<Layers<'_>> for Config {
             intake: intake(&layers)?,
             enrol: enrol(&layers)?,
             log: log(&layers)?,
+            window: window(&layers)?,
             metrics: MetricsConfig {
                 listen: layers.get("metrics.listen", |raw| &raw.metrics.listen).address()?,
             },
@@ -122,6 +127,50 @@ fn log(layers: &Layers<'_>) -> Result<LogConfig, ConfigError> {
             .duration(Duration::ZERO..=Duration::from_secs(1), "\"0ms\" to \"1s\"")?,
     })
 }
+
+fn window(layers: &Layers<'_>) -> Result<WindowConfig, ConfigError> {
+    let second = Duration::from_secs(1);
+    let combinations = layers.get("window.combinations", |raw| &raw.window.combinations);
+    Ok(WindowConfig {
+        length: layers
+            .get("window.length", |raw| &raw.window.length)
+            .duration(second..=3_600 * second, "\"1s\" to \"1h\"")?,
+        lateness: layers
+            .get("window.lateness", |raw| &raw.window.lateness)
+            .duration(Duration::ZERO..=3_600 * second, "\"0s\" to \"1h\"")?,
+        combinations: combinations.check(
+            |lists| self::combinations(lists),
+            "up to 63 lists of 1 to 8 different labels, as in [[\"site\"], [\"site\", \"role\"]]",
+        )?,
+        max_keys: layers
+            .get("window.max_keys", |raw| &raw.window.max_keys)
+            .number(1..=1_000_000)?,
+        keep: layers
+            .get("window.keep", |raw| &raw.window.keep)
+            .duration(600 * second..=Duration::from_secs(31 * 86_400), "\"10m\" to \"31d\"")?,
+    })
+}
+
+/// Lists of labels to add up by, the device always among them.
+fn combinations(lists: &[Vec<String>]) -> Option<Vec<Vec<String>>> {
+    let device = vec![DEVICE.to_owned()];
+    let mut all = vec![device.clone()];
+    for list in lists.iter().filter(|list| **list != device) {
+        let fits = |label: &String| !label.is_empty() && label.len() <= TEXT_BYTES_MAX;
+        let differ = list.iter().enumerate().all(|(at, label)| !list[..at].contains(label));
+        if list.is_empty() || list.len() > LABELS_PER_COMBINATION_MAX || all.contains(list) {
+            return None;
+        }
+        if !differ || !list.iter().all(fits) {
+            return None;
+        }
+        all.push(list.clone());
+    }
+    (all.len() <= COMBINATIONS_MAX).then_some(all)
+}
+
+/// Labels of one combination: more of them leave hardly two devices together.
+const LABELS_PER_COMBINATION_MAX: usize = 8;
 
 /// Where a key is found in a layer.
 type Field<T> = fn(&RawConfig) -> &Key<T>;
@@ -221,6 +270,10 @@ mod tests {
         assert_eq!(config.log.shards.number(), 64);
         assert_eq!(config.log.group_commit, Duration::from_millis(2));
         assert!(!config.node.name.is_empty());
+        let labels =
+            |list: &[&str]| list.iter().map(|label| (*label).to_owned()).collect::<Vec<_>>();
+        let lists = [&["device"][..], &["site"], &["role"], &["customer", "product_version"]];
+        assert_eq!(config.window.combinations, lists.map(labels));
     }
 
     #[test]
@@ -239,6 +292,9 @@ mod tests {
         assert!(error.starts_with("log.mode is \"kafka\", expected \"embedded\""), "{error}");
         let error = with("a.toml", "[log]\nshards = 0\n").unwrap_err();
         assert!(error.starts_with("log.shards is 0, expected 1 to 1024"), "{error}");
+        let text = "[window]\ncombinations = [[\"site\", \"site\"]]\n";
+        let error = with("a.toml", text).unwrap_err();
+        assert!(error.contains("window.combinations is [[\"site\", \"site\"]]"), "{error}");
         let error = with("a.toml", "[intake]\nreceive_buffer = 8\n").unwrap_err();
         assert!(error.contains("stand in quotes"), "{error}");
     }

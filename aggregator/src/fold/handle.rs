@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use headwater_protocol::batch::Batch;
-use headwater_protocol::entry::SentClock;
+use headwater_protocol::entry::{SentClock, WindowRules};
 use headwater_protocol::identity::{
     DeviceId, Generation, Lane, NodeId, Offset, ShardCount, ShardId,
 };
@@ -23,8 +23,10 @@ use super::view::DeviceKnown;
 use super::worker::{Input, Worker};
 use crate::limits::FOLD_INPUTS_MAX;
 use crate::log::{Log, Space};
+use crate::merge::Outbox;
 use crate::metrics::{FoldMetrics, IntakeMetrics};
 use crate::node::LedgerView;
+use crate::window::DeviceHeld;
 
 pub use super::owned::Hello;
 
@@ -35,6 +37,10 @@ pub struct FoldOptions {
     pub log: Arc<dyn Log>,
     /// Who appends.
     pub node: NodeId,
+    /// How samples are added up: every version of it, the oldest first.
+    pub windows: Vec<WindowRules>,
+    /// Where goes what the shards let out.
+    pub outbox: Outbox,
     /// Who listens.
     pub live: Live,
     /// Whether the disk has room for snapshots.
@@ -127,6 +133,7 @@ impl FoldHandle {
                     let mut worker = Worker::new(options, shards, (own, inputs), since);
                     lost.into_iter()
                         .for_each(|(shard, generation)| worker.raise(shard, generation));
+                    worker.bring_rules();
                     // The starter waits for it.
                     drop(recovered.send(Ok(())));
                     worker.run();
@@ -218,6 +225,21 @@ impl FoldHandle {
         }
     }
 
+    /// Has a tick appended to every shard in which time stands still although something waits for it.
+    pub async fn tick(&self) {
+        for worker in self.workers.iter() {
+            drop(worker.send(Input::Tick).await);
+        }
+    }
+
+    /// The windows of a device that its shard holds, in order; the last one is mostly still open.
+    pub async fn windows(&self, device: DeviceId) -> DeviceHeld {
+        let shard = self.shard_of(device);
+        let (answer, told) = oneshot::channel();
+        drop(self.worker(shard).send(Input::Windows { shard, device, answer }).await);
+        told.await.unwrap_or_default()
+    }
+
     /// Since when there is something that no snapshot holds, microseconds since 1970 UTC. `None` if
     /// there is nothing.
     #[must_use]
@@ -248,7 +270,7 @@ fn recover_all(
 ) -> Result<RecoveredShards, RecoveryError> {
     let (mut owned, mut lost, mut replayed) = (BTreeMap::new(), Vec::new(), 0);
     for shard in shards {
-        let recovered = recover(&*options.log, *shard)?;
+        let recovered = recover(&*options.log, *shard, Some(&options.outbox))?;
         let (from, entries) = (recovered.snapshot, recovered.replayed);
         tracing::debug!(%shard, ?from, entries, "shard recovered");
         replayed += entries;

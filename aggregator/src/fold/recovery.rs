@@ -6,6 +6,7 @@ use headwater_protocol::identity::{Generation, Offset, ShardId};
 use super::state::{FoldError, ShardState};
 use crate::limits::{ByteCount, READ_BYTES};
 use crate::log::{Log, ReadError};
+use crate::merge::Outbox;
 
 /// A shard that is recovered.
 #[derive(Debug)]
@@ -47,16 +48,22 @@ pub enum RecoveryError {
     },
 }
 
-/// Recovers a shard. Snapshots that are of no use are deleted, so that better ones are kept.
+/// Recovers a shard. Snapshots that are of no use are deleted, so that better ones are kept. What the shard
+/// lets out on the way goes to `outbox`; a snapshot that has let out more than is safe there is of no use.
+/// Without an outbox outputs are nobody's business.
 ///
 /// # Errors
 /// If the shard can't be served.
-pub fn recover(log: &dyn Log, shard: ShardId) -> Result<Recovered, RecoveryError> {
+pub fn recover(
+    log: &dyn Log,
+    shard: ShardId,
+    outbox: Option<&Outbox>,
+) -> Result<Recovered, RecoveryError> {
     let read = |source| RecoveryError::Read { shard, source };
     let mut lost_in = None;
     let mut found = None;
     for next in log.snapshots(shard).map_err(read)? {
-        match try_snapshot(log, shard, next).map_err(read)? {
+        match try_snapshot(log, shard, next, outbox).map_err(read)? {
             Trial::Passed(state) => {
                 found = Some(*state);
                 break;
@@ -85,7 +92,10 @@ pub fn recover(log: &dyn Log, shard: ShardId) -> Result<Recovered, RecoveryError
         }
         for stored in entries {
             // Verdicts were answered when they first fell, or are asked for again.
-            drop(state.fold(&stored).map_err(RecoveryError::Fold)?);
+            let folded = state.fold(&stored).map_err(RecoveryError::Fold)?;
+            if let Some(outbox) = outbox {
+                outbox.send(shard, folded.outputs);
+            }
             replayed += 1;
         }
     }
@@ -97,11 +107,19 @@ enum Trial {
     Useless,
 }
 
-fn try_snapshot(log: &dyn Log, shard: ShardId, next: Offset) -> Result<Trial, ReadError> {
+fn try_snapshot(
+    log: &dyn Log,
+    shard: ShardId,
+    next: Offset,
+    outbox: Option<&Outbox>,
+) -> Result<Trial, ReadError> {
     let Some(stored) = log.snapshot(shard, next)? else { return Ok(Trial::Useless) };
     let Ok(state) = ShardState::restore(log.id(), shard, &stored) else {
         return Ok(Trial::Useless);
     };
+    if outbox.is_some_and(|outbox| state.windows().emitted() > outbox.merged().of(shard)) {
+        return Ok(Trial::Useless);
+    }
     let Some(tip) = state.tip() else { return Ok(Trial::Passed(Box::new(state))) };
     let entries = log.read(shard, tip.offset, ByteCount(0))?;
     let in_log = entries.first().is_some_and(|stored| {

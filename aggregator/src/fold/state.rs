@@ -2,19 +2,21 @@
 
 use headwater_protocol::body::{Body, BodyError};
 use headwater_protocol::codec::DecodeError;
-use headwater_protocol::entry::{Entry, EntryKind};
+use headwater_protocol::entry::{Control, Entry, EntryKind};
 use headwater_protocol::identity::{Generation, LogId, Offset, ShardId};
 use headwater_protocol::ledger::{Fault, LogTip, Outcome, ShardLedger, Snapshot};
 use headwater_protocol::rules::Rules;
 
 use super::view::{View, ViewError};
 use crate::log::{Stored, StoredSnapshot};
+use crate::window::{Output, ShardWindows};
 
 /// What a shard's log amounts to, up to an offset.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ShardState {
     ledger: ShardLedger,
     view: View,
+    windows: ShardWindows,
     /// The last entry; `None` for an empty log.
     tip: Option<LogTip>,
 }
@@ -30,6 +32,8 @@ pub struct Folded {
     pub opened: Option<Result<Body, BodyError>>,
     /// Whether the totals of an applied batch did not follow from those before.
     pub unequal: bool,
+    /// What the merge fold is told, in order.
+    pub outputs: Vec<Output>,
 }
 
 /// Why a shard can't go on. A person decides; data stays where it is.
@@ -64,6 +68,9 @@ pub enum RestoreError {
     /// The view can't be read.
     #[error("read the view of a snapshot")]
     View(#[source] ViewError),
+    /// The windows can't be read.
+    #[error("read the windows of a snapshot")]
+    Windows(#[source] DecodeError),
     /// It is of another log or shard, or of another offset than it says.
     #[error("use a snapshot: it is of another log, shard or offset")]
     Foreign,
@@ -73,7 +80,12 @@ impl ShardState {
     /// The state of an empty log.
     #[must_use]
     pub fn new(shard: ShardId) -> Self {
-        Self { ledger: ShardLedger::new(shard), view: View::default(), tip: None }
+        Self {
+            ledger: ShardLedger::new(shard),
+            view: View::default(),
+            windows: ShardWindows::default(),
+            tip: None,
+        }
     }
 
     /// The state of a snapshot. Whether its tip is in the log is for the caller to see.
@@ -87,6 +99,7 @@ impl ShardState {
     ) -> Result<Self, RestoreError> {
         let snapshot = Snapshot::decode(&stored.ledger).map_err(RestoreError::Ledger)?;
         let view = View::decode(&stored.view).map_err(RestoreError::View)?;
+        let windows = ShardWindows::decode(&stored.windows).map_err(RestoreError::Windows)?;
         let (ledger, tip) = (snapshot.ledger, snapshot.tip);
         let next = tip.map_or(Offset(0), |tip| tip.offset.next());
         if snapshot.log != log
@@ -95,15 +108,15 @@ impl ShardState {
         {
             return Err(RestoreError::Foreign);
         }
-        Ok(Self { ledger, view, tip })
+        Ok(Self { ledger, view, windows, tip })
     }
 
     /// The state as a snapshot.
     #[must_use]
     pub fn snapshot(&self, log: LogId) -> StoredSnapshot {
         let snapshot = Snapshot { log, tip: self.tip, ledger: self.ledger.clone() };
-        let view = self.view.encode();
-        StoredSnapshot { next: self.ledger.next(), ledger: snapshot.encode(), view }
+        let (view, windows) = (self.view.encode(), self.windows.encode());
+        StoredSnapshot { next: self.ledger.next(), ledger: snapshot.encode(), view, windows }
     }
 
     /// Folds the entry that is next.
@@ -130,7 +143,30 @@ impl ShardState {
             self.view.apply(batch.header(), entry.stamp_us, opened.as_ref().ok());
         }
         let unequal = self.unequal(&entry) > before;
-        Ok(Folded { outcome, entry, opened, unequal })
+        let outputs = self.measure(offset, &entry, opened.as_ref());
+        Ok(Folded { outcome, entry, opened, unequal, outputs })
+    }
+
+    /// Adds what an entry brings to the windows; `opened` is the body of a batch that was applied.
+    fn measure(
+        &mut self,
+        offset: Offset,
+        entry: &Entry,
+        opened: Option<&Result<Body, BodyError>>,
+    ) -> Vec<Output> {
+        let at = (self.ledger.generation(), offset);
+        match (&entry.kind, opened) {
+            (EntryKind::Batch { sent, batch }, Some(Ok(body))) => {
+                let clocks = (sent, entry.stamp_us);
+                self.windows.handle_batch(at, clocks, batch.header(), body)
+            }
+            (EntryKind::Tick, _) => self.windows.handle_tick(at, entry.stamp_us),
+            (EntryKind::Control(Control::Windows(rules)), _) => {
+                self.windows.handle_rules(rules);
+                Vec::new()
+            }
+            (EntryKind::Batch { .. } | EntryKind::Control(_), _) => Vec::new(),
+        }
     }
 
     fn unequal(&self, entry: &Entry) -> u64 {
@@ -149,6 +185,12 @@ impl ShardState {
     #[must_use]
     pub fn view(&self) -> &View {
         &self.view
+    }
+
+    /// What the devices measured.
+    #[must_use]
+    pub fn windows(&self) -> &ShardWindows {
+        &self.windows
     }
 
     /// The last entry; `None` for an empty log.

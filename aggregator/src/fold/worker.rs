@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
 
 use headwater_protocol::batch::Batch;
 use headwater_protocol::entry::{Control, Entry, EntryKind, SentClock};
@@ -23,6 +24,13 @@ use crate::limits::{READ_BYTES, SNAPSHOT_BATCHES};
 use crate::log::{DeadLetter, Stored, end_process};
 use crate::metrics::{VerdictLabel, VerdictWord};
 use crate::node::LedgerView;
+use crate::window::{DeviceHeld, Output};
+
+/// How long after the end of a window, and its lateness, a shard that hears nothing is helped on. Whoever
+/// sends each second has closed the window by then.
+const TICK_AFTER_US: i64 = 250_000;
+/// How long a stop waits for the merge fold: several rounds on the slowest disk.
+const MERGE_WAIT: Duration = Duration::from_secs(5);
 
 /// What a worker is handed.
 pub(super) enum Input {
@@ -44,6 +52,14 @@ pub(super) enum Input {
         answer: oneshot::Sender<Vec<Standing>>,
     },
     Sum(oneshot::Sender<LedgerView>),
+    /// The windows of a device.
+    Windows {
+        shard: ShardId,
+        device: DeviceId,
+        answer: oneshot::Sender<DeviceHeld>,
+    },
+    /// Time may stand still somewhere.
+    Tick,
     Snapshot,
     Stop(oneshot::Sender<()>),
 }
@@ -63,6 +79,8 @@ pub(super) struct Worker {
     /// Since when there is something that no snapshot holds; 0 if there is nothing. Read by health.
     pub(super) unsaved_since_us: Arc<AtomicI64>,
     due: VecDeque<Due>,
+    /// What the entry that is being folded let out. Handed over once its sender is answered.
+    let_out: Vec<Output>,
     stopping: Option<oneshot::Sender<()>>,
 }
 
@@ -73,8 +91,8 @@ impl Worker {
         (own, inputs): (mpsc::Sender<Input>, mpsc::Receiver<Input>),
         unsaved_since_us: Arc<AtomicI64>,
     ) -> Self {
-        let due = VecDeque::new();
-        Self { options, shards, inputs, own, unsaved_since_us, due, stopping: None }
+        let (due, let_out) = (VecDeque::new(), Vec::new());
+        Self { options, shards, inputs, own, unsaved_since_us, due, let_out, stopping: None }
     }
 
     pub(super) fn run(mut self) {
@@ -91,6 +109,7 @@ impl Worker {
             }
             let idle = self.due.is_empty() && !self.shards.values().any(OwnedShard::is_waiting);
             if let Some(stopped) = self.stopping.take_if(|_| idle) {
+                self.wait_for_merge();
                 self.save();
                 // Whoever asked has given up waiting.
                 _ = stopped.send(());
@@ -115,6 +134,10 @@ impl Worker {
                 drop(answer.send(self.standings(shard, device)))
             }
             Input::Sum(answer) => drop(answer.send(self.sum())),
+            Input::Windows { shard, device, answer } => {
+                drop(answer.send(self.owned(shard).state.windows().held(device)));
+            }
+            Input::Tick => self.tick(),
             Input::Snapshot => self.save(),
             Input::Stop(stopped) => self.stopping = Some(stopped),
         }
@@ -158,9 +181,45 @@ impl Worker {
         if let (Some(reply), Some(answer)) = (reply, answer) {
             reply.send(answer);
         }
+        self.hand_over(shard);
         self.greet(shard);
         if self.owned(shard).unsaved >= SNAPSHOT_BATCHES {
             self.save_shard(shard);
+        }
+    }
+
+    /// Hands what was let out to the merge fold; waits while that has too much to do.
+    fn hand_over(&mut self, shard: ShardId) {
+        self.options.outbox.send(shard, std::mem::take(&mut self.let_out));
+    }
+
+    /// Appends the versions of the window rules that a shard does not have.
+    pub(super) fn bring_rules(&mut self) {
+        let shards: Vec<ShardId> = self.shards.keys().copied().collect();
+        for shard in shards {
+            let present = self.owned(shard).state.windows().rules().map(|rules| rules.version);
+            let lacking = self.options.windows.iter().filter(|it| Some(it.version) > present);
+            for rules in lacking.cloned().collect::<Vec<_>>() {
+                self.append(shard, EntryKind::Control(Control::Windows(rules)), None);
+            }
+        }
+    }
+
+    /// Appends a tick where something waits for time to go on, and nothing else is on its way.
+    fn tick(&mut self) {
+        if self.stopping.is_some() {
+            return;
+        }
+        let now_us = wall_us();
+        let stands = |owned: &&OwnedShard| {
+            let due_us = owned.state.windows().due_us();
+            !owned.is_waiting()
+                && due_us.is_some_and(|due| due.saturating_add(TICK_AFTER_US) <= now_us)
+        };
+        let shards: Vec<ShardId> =
+            self.shards.values().filter(stands).map(OwnedShard::shard).collect();
+        for shard in shards {
+            self.append(shard, EntryKind::Tick, None);
         }
     }
 
@@ -184,6 +243,7 @@ impl Worker {
                     return;
                 }
                 let answer = self.fold(shard, &stored);
+                self.hand_over(shard);
                 self.owned(shard).remember(stored.offset, answer);
             }
         }
@@ -244,7 +304,8 @@ impl Worker {
         if self.unsaved_since_us.load(Ordering::Relaxed) == 0 {
             self.unsaved_since_us.store(wall_us(), Ordering::Relaxed);
         }
-        let Folded { outcome, entry, opened, unequal } = folded;
+        let Folded { outcome, entry, opened, unequal, outputs } = folded;
+        self.let_out.extend(outputs);
         let EntryKind::Batch { sent, batch } = entry.kind else { return None };
         self.count(&outcome);
         if let Some(opened) = opened {
@@ -298,6 +359,20 @@ impl Worker {
         self.options.log.put_dead_letter(place.shard, letter);
     }
 
+    /// Waits until what was let out is safe, so that snapshots of the end can be saved.
+    fn wait_for_merge(&self) {
+        let deadline = Instant::now() + MERGE_WAIT;
+        for owned in self.shards.values() {
+            if let Some(emitted) = owned.state.windows().emitted() {
+                let left = deadline.saturating_duration_since(Instant::now());
+                if !self.options.outbox.merged().wait(owned.shard(), emitted, left) {
+                    // Its snapshot is not saved then, and the next start replays a little more.
+                    tracing::debug!(shard = %owned.shard(), "the merge fold has not caught up");
+                }
+            }
+        }
+    }
+
     /// Hands a snapshot of every shard that changed to the log.
     fn save(&mut self) {
         let shards: Vec<ShardId> = self.shards.keys().copied().collect();
@@ -312,8 +387,11 @@ impl Worker {
         let log = Arc::clone(&self.options.log);
         // A snapshot is a cache: a disk that is short has better uses for its room.
         let short = self.options.space.is_short();
+        let merged = self.options.outbox.merged().of(shard);
         let owned = self.owned(shard);
-        if owned.unsaved > 0 && !short {
+        // What a snapshot has let out is let out by no replay: it has to be safe first.
+        let is_safe = owned.state.windows().emitted() <= merged;
+        if owned.unsaved > 0 && !short && is_safe {
             log.put_snapshot(shard, owned.state.snapshot(log.id()));
             owned.unsaved = 0;
         }

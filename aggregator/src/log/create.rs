@@ -16,9 +16,14 @@ pub(super) fn path(folder: &Path, file: u16) -> PathBuf {
     folder.join(format!("log-{file}.redb"))
 }
 
+/// How many files a log of so many shards has.
+pub(super) fn files_of(shards: ShardCount) -> u16 {
+    LOG_FILES.min(shards.number())
+}
+
 /// Makes the files that are not there yet. The folder exists.
 pub(super) fn create(folder: &Path, log: LogId, shards: ShardCount) -> Result<(), CreateError> {
-    for file in 0..LOG_FILES {
+    for file in 0..files_of(shards) {
         let target = path(folder, file);
         if target.exists() {
             continue;

@@ -10,7 +10,7 @@ use redb::Database;
 use super::writer::{OpenError, Request, Writer};
 use super::{AppendError, CreateError, DeadLetter, Durable, Log, ReadError, Space, Stored};
 use super::{StoredSnapshot, check_size, create, reader};
-use crate::limits::{ByteCount, LOG_FILES};
+use crate::limits::ByteCount;
 use crate::metrics::LogMetrics;
 
 /// How an embedded log is opened.
@@ -50,7 +50,8 @@ impl EmbeddedLog {
     /// # Errors
     /// If a file is missing, in use, damaged, or not of this log.
     pub fn open(folder: &Path, options: &LogOptions) -> Result<Self, OpenError> {
-        let writers = (0..LOG_FILES).map(|file| Writer::open(folder, file, options));
+        let writers =
+            (0..create::files_of(options.shards)).map(|file| Writer::open(folder, file, options));
         let writers = writers.collect::<Result<_, _>>()?;
         Ok(Self { id: options.id, shards: options.shards, writers })
     }
@@ -61,7 +62,7 @@ impl EmbeddedLog {
     }
 
     fn writer(&self, shard: ShardId) -> &Writer {
-        &self.writers[usize::from(shard.0 % LOG_FILES)]
+        &self.writers[usize::from(shard.0 % create::files_of(self.shards))]
     }
 
     fn reading<T>(

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use headwater_protocol::identity::{LogId, ShardCount};
 use redb::Table;
 
+use super::create::files_of;
 use super::tables::META;
-use crate::limits::LOG_FILES;
 
 /// The version of the tables that this build writes.
 const FORMAT: u32 = 1;
@@ -29,7 +29,7 @@ impl Meta {
         table.insert("log", self.log.0.as_slice())?;
         table.insert("shards", self.shards.number().to_le_bytes().as_slice())?;
         table.insert("file", self.file.to_le_bytes().as_slice())?;
-        table.insert("files", LOG_FILES.to_le_bytes().as_slice())?;
+        table.insert("files", files_of(self.shards).to_le_bytes().as_slice())?;
         Ok(())
     }
 
@@ -61,7 +61,9 @@ impl Meta {
         if read("log")? != self.log.0 {
             return Err(MetaError::OtherLog { path: path() });
         }
-        if read("file")? != self.file.to_le_bytes() || read("files")? != LOG_FILES.to_le_bytes() {
+        if read("file")? != self.file.to_le_bytes()
+            || read("files")? != files_of(self.shards).to_le_bytes()
+        {
             return Err(MetaError::OtherFile { path: path() });
         }
         Ok(())

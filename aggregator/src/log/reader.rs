@@ -74,7 +74,13 @@ pub(super) fn snapshot(
         }
         Ok(bytes)
     };
-    Ok(Some(StoredSnapshot { next, ledger: part(0, counts.0)?, view: part(1, counts.1)? }))
+    let (ledger, view) = (part(0, counts.0)?, part(1, counts.1)?);
+    // Written in one transaction with the others: what is there is all of it.
+    let mut windows = Vec::new();
+    for chunk in chunks.range((shard.0, next.0, 2, 0)..=(shard.0, next.0, 2, u32::MAX))? {
+        windows.extend_from_slice(chunk?.1.value());
+    }
+    Ok(Some(StoredSnapshot { next, ledger, view, windows }))
 }
 
 pub(super) fn dead_letters(

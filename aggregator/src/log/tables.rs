@@ -13,7 +13,7 @@ pub(super) const BOUNDS: TableDefinition<'_, u16, (u64, u64, &[u8; 32])> =
 /// Snapshots by shard and the offset they end before: how many chunks ledger and view have.
 pub(super) const SNAPSHOTS: TableDefinition<'_, (u16, u64), (u32, u32)> =
     TableDefinition::new("snapshots");
-/// Chunks of snapshots by shard, offset, part (0 ledger, 1 view) and place.
+/// Chunks of snapshots by shard, offset, part (0 ledger, 1 view, 2 windows) and place.
 pub(super) const CHUNKS: TableDefinition<'_, (u16, u64, u8, u32), &[u8]> =
     TableDefinition::new("chunks");
 /// Dead letters by shard and offset: reason and batch.

@@ -34,7 +34,7 @@ impl Request {
     fn bytes(&self) -> usize {
         match self {
             Self::Append { entry, .. } => entry.len(),
-            Self::Snapshot { snapshot, .. } => snapshot.ledger.len() + snapshot.view.len(),
+            Self::Snapshot { snapshot, .. } => snapshot.bytes(),
             Self::DeadLetter { letter, .. } => letter.batch.len(),
             Self::DropSnapshot { .. } | Self::Trim { .. } | Self::Stop => 0,
         }

@@ -70,6 +70,11 @@ impl NodeHandle {
         Self { stages, asked: Arc::new(Mutex::new(asked)) }
     }
 
+    /// What runs.
+    pub(super) fn stages(&self) -> &Stages {
+        &self.stages
+    }
+
     /// Address that intake listens at (UDP).
     #[must_use]
     pub fn intake_address(&self) -> SocketAddr {

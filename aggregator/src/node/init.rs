@@ -73,6 +73,10 @@ impl Layout<'_> {
         self.0.join("ca")
     }
 
+    pub(super) fn merge(&self) -> PathBuf {
+        self.0.join("merge")
+    }
+
     pub(super) fn log(&self) -> PathBuf {
         self.0.join("log")
     }

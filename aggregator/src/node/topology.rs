@@ -6,19 +6,22 @@ use std::time::Duration;
 
 use headwater_certs::authority::Authority;
 use headwater_certs::token::Address;
+use headwater_protocol::entry::WindowRules;
 use tokio::sync::watch;
 
 use super::StartError;
 use super::certificates::Certificates;
 use super::init::Layout;
+use crate::clock::wall_us;
 use crate::config::Config;
 use crate::enrol::{EnrolHandle, EnrolOptions};
 use crate::fold::{FoldHandle, FoldOptions, Live};
 use crate::health::{HealthHandle, Started};
 use crate::intake::{IntakeHandle, IntakeOptions};
 use crate::log::{EmbeddedLog, LogOptions, Space};
+use crate::merge::{MergeHandle, MergeOptions};
 use crate::metrics::Metrics;
-use crate::registry::{NodeRecord, Registry};
+use crate::registry::{Actor, NodeRecord, Registry};
 
 /// Everything that runs.
 #[derive(Debug)]
@@ -30,6 +33,7 @@ pub(super) struct Stages {
     pub(super) authority: Arc<Authority>,
     pub(super) log: Arc<EmbeddedLog>,
     pub(super) live: Live,
+    pub(super) merge: MergeHandle,
     pub(super) fold: FoldHandle,
     pub(super) intake: IntakeHandle,
     pub(super) enrol: EnrolHandle,
@@ -64,9 +68,13 @@ async fn start_behind(
     let certificates = Certificates::new(&config, Arc::clone(&authority));
     let tls = certificates.issue().map_err(StartError::Identity)?;
     let live = Live::default();
+    let windows = window_rules(&config, &registry)?;
+    let merge = start_merge(&config, &metrics, &node, Arc::clone(&space)).await?;
     let fold_options = FoldOptions {
         log: Arc::clone(&log) as _,
         node: node.id,
+        windows,
+        outbox: merge.outbox(),
         live: live.clone(),
         space: Arc::clone(&space),
         metrics: metrics.fold.clone(),
@@ -88,7 +96,7 @@ async fn start_behind(
     let intake = match intake {
         Ok(intake) => intake,
         Err(error) => {
-            fold.stop().await;
+            stop_folds(&fold, &merge).await;
             return Err(StartError::Intake(error));
         }
     };
@@ -105,18 +113,19 @@ async fn start_behind(
         Ok(enrol) => enrol,
         Err(error) => {
             intake.stop().await;
-            fold.stop().await;
+            stop_folds(&fold, &merge).await;
             return Err(StartError::Enrol(error));
         }
     };
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(certificates.renew(intake.clone(), enrol.clone(), stopped.clone()));
     tokio::spawn(save(fold.clone(), config.log.snapshot_every, stopped.clone()));
+    tokio::spawn(tick(fold.clone(), stopped.clone()));
     tokio::spawn(look(Arc::clone(&space), stopped));
     started.all(space, &fold, &intake);
     #[rustfmt::skip]
     let stages =
-        Stages { config, metrics, health, registry, authority, log, live, fold, intake, enrol, stop };
+        Stages { config, metrics, health, registry, authority, log, live, merge, fold, intake, enrol, stop };
     Ok(stages)
 }
 
@@ -159,12 +168,61 @@ impl Stages {
         self.stop.send_replace(true);
         self.enrol.stop();
         self.intake.stop().await;
-        self.fold.stop().await;
+        stop_folds(&self.fold, &self.merge).await;
         let log = Arc::clone(&self.log);
         // It ends with the runtime if that ends first.
         drop(tokio::task::spawn_blocking(move || log.close()).await);
         self.health.stop();
     }
+}
+
+/// How samples are added up from now on: what the configuration says, as a version of its own if it is new.
+fn window_rules(config: &Config, registry: &Registry) -> Result<Vec<WindowRules>, StartError> {
+    let micros = |span: Duration| u64::try_from(span.as_micros()).expect("at most an hour");
+    let wish = WindowRules {
+        version: 0,
+        from_us: 0,
+        length_us: micros(config.window.length),
+        lateness_us: micros(config.window.lateness),
+        keys_max: config.window.max_keys,
+        combinations: config.window.combinations.clone(),
+    };
+    let name = "configuration".to_owned();
+    let actor = Actor { name, source: String::new(), at_us: wall_us() };
+    let versions = registry.window_rules(&wish, &actor).map_err(StartError::Node)?;
+    let length_us = versions.last().map_or(wish.length_us, |rules| rules.length_us);
+    if length_us != wish.length_us {
+        let (wished_s, length_s) = (wish.length_us / 1_000_000, length_us / 1_000_000);
+        return Err(StartError::WindowLength { wished_s, length_s });
+    }
+    Ok(versions)
+}
+
+async fn start_merge(
+    config: &Config,
+    metrics: &Metrics,
+    node: &NodeRecord,
+    space: Arc<Space>,
+) -> Result<MergeHandle, StartError> {
+    let options = MergeOptions {
+        folder: Layout(&config.node.data_dir).merge(),
+        log: node.log,
+        node: node.id,
+        group_commit: config.log.group_commit,
+        keep: config.window.keep,
+        space,
+        log_metrics: metrics.merge_log.clone(),
+        metrics: metrics.merge.clone(),
+    };
+    blocking(move || MergeHandle::start(options)).await?.map_err(StartError::Merge)
+}
+
+/// Stops the shard folds, then what they feed.
+async fn stop_folds(fold: &FoldHandle, merge: &MergeHandle) {
+    fold.stop().await;
+    let merge = merge.clone();
+    // It ends with the runtime if that ends first.
+    drop(tokio::task::spawn_blocking(move || merge.stop()).await);
 }
 
 /// Runs what waits for the disk off the runtime's threads.
@@ -217,6 +275,21 @@ async fn save(fold: FoldHandle, every: Duration, mut stopped: watch::Receiver<bo
         }
     }
 }
+
+/// Helps shards on in which time stands still.
+async fn tick(fold: FoldHandle, mut stopped: watch::Receiver<bool>) {
+    let mut due = tokio::time::interval(TICK_INTERVAL);
+    due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = due.tick() => fold.tick().await,
+            _ = stopped.changed() => return,
+        }
+    }
+}
+
+/// How often it is looked for shards in which time stands still: a part of what a window waits anyway.
+const TICK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Looks at the disk also while nothing is written: room comes back when somebody else makes it.
 async fn look(space: Arc<Space>, mut stopped: watch::Receiver<bool>) {

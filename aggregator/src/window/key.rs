@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+use headwater_protocol::codec::{DecodeError, Reader};
+
+use super::partial::{decode_texts, encode_texts};
+
 /// The dimension that stands for the device itself; its value is the device's id.
 pub const DEVICE: &str = "device";
 
@@ -58,6 +62,32 @@ impl Key {
         match self {
             Self::Of(values) => values.get(index).map_or("", String::as_str),
             Self::Other => "other",
+        }
+    }
+
+    /// Appends the bytes.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Of(values) => {
+                out.push(0);
+                encode_texts(values, out);
+            }
+            Self::Other => out.push(1),
+        }
+    }
+
+    /// Reads the bytes.
+    ///
+    /// # Errors
+    /// For every malformed input.
+    pub fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        match reader.u8("key kind")? {
+            0 => Ok(Self::Of(decode_texts(reader)?)),
+            1 => Ok(Self::Other),
+            kind => {
+                let (what, value) = ("key kind", u64::from(kind));
+                Err(DecodeError::Value { what, value, expected: "0 or 1" })
+            }
         }
     }
 }

@@ -2,12 +2,13 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use headwater_aggregator::fold::{
     Answer, Answered, Credit, FoldHandle, FoldOptions, Hello, Live, Reply,
 };
 use headwater_aggregator::log::EmbeddedLog;
+use headwater_aggregator::merge::{MergeHandle, MergeOptions};
 use headwater_aggregator::metrics::Metrics;
 use headwater_protocol::batch::Batch;
 use headwater_protocol::entry::{Entry, EntryKind, SentClock};
@@ -24,6 +25,7 @@ pub(crate) const NODE: NodeId = NodeId([3; 16]);
 /// A fold, and what it works with.
 pub(crate) struct Folding {
     pub(crate) log: Arc<EmbeddedLog>,
+    pub(crate) merge: MergeHandle,
     pub(crate) fold: FoldHandle,
     pub(crate) live: Live,
     pub(crate) metrics: Metrics,
@@ -34,20 +36,34 @@ impl Folding {
     pub(crate) fn start(folder: &Path) -> Self {
         let log = Arc::new(disk::open(folder).unwrap());
         let (live, metrics) = (Live::default(), Metrics::default());
+        let merge = MergeHandle::start(MergeOptions {
+            folder: folder.join("merge"),
+            log: disk::LOG,
+            node: NODE,
+            group_commit: Duration::from_millis(2),
+            keep: Duration::from_secs(3_600),
+            space: disk::space(folder),
+            log_metrics: metrics.merge_log.clone(),
+            metrics: metrics.merge.clone(),
+        });
+        let merge = merge.unwrap();
         let options = FoldOptions {
             log: Arc::clone(&log) as _,
             node: NODE,
+            windows: Vec::new(),
+            outbox: merge.outbox(),
             live: live.clone(),
             space: disk::space(folder),
             metrics: metrics.fold.clone(),
             intake: metrics.intake.clone(),
         };
         let fold = FoldHandle::start(&options, 2).unwrap();
-        Self { log, fold, live, metrics }
+        Self { log, merge, fold, live, metrics }
     }
 
     pub(crate) async fn stop(self) {
         self.fold.stop().await;
+        self.merge.stop();
         self.log.close();
     }
 

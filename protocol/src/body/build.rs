@@ -166,7 +166,7 @@ impl BodyBuilder {
             self.dictionary.iter().map(|(series, place)| (series, *place)).collect();
         series.sort_by_key(|(_, place)| *place);
         for (series, _) in series {
-            encode_series(series, &mut out);
+            series.encode(&mut out);
         }
         put_varint(&mut out, self.records as u64);
         for column in &self.columns {
@@ -255,15 +255,5 @@ fn encode_info(info: Option<&SourceInfo>, out: &mut Vec<u8>) {
             out.extend_from_slice(&fingerprint.length.to_le_bytes());
             out.extend_from_slice(&fingerprint.hash);
         }
-    }
-}
-
-fn encode_series(series: &Series, out: &mut Vec<u8>) {
-    put_bytes(out, series.metric.as_bytes());
-    out.push(series.scale);
-    put_varint(out, series.labels.len() as u64);
-    for (name, value) in &series.labels {
-        put_bytes(out, name.as_bytes());
-        put_bytes(out, value.as_bytes());
     }
 }

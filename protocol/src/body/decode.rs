@@ -107,7 +107,7 @@ fn decode(plain: &[u8], header: &Header) -> Result<Body, DecodeError> {
     let count = reader.length("count of series", limits::SERIES_PER_BATCH_MAX)?;
     let mut series = Vec::with_capacity(count);
     for _ in 0..count {
-        series.push(Arc::new(decode_series(&mut reader)?));
+        series.push(Arc::new(Series::decode(&mut reader)?));
     }
     let records = reader.length("count of records", limits::RECORDS_PER_BATCH_MAX)?;
     let mut columns = Columns::split(&mut reader)?;
@@ -279,19 +279,4 @@ fn decode_streams(
         streams.push((stream, info));
     }
     Ok(streams)
-}
-
-fn decode_series(reader: &mut Reader<'_>) -> Result<Series, DecodeError> {
-    let metric = text(reader)?;
-    let scale = reader.u8("scale")?;
-    if scale > 18 {
-        return Err(outside("scale", u64::from(scale), "0 to 18"));
-    }
-    let count = reader.length("count of labels", limits::LABELS_MAX)?;
-    let mut labels = Vec::with_capacity(count);
-    for _ in 0..count {
-        let name = text(reader)?;
-        labels.push((name, text(reader)?));
-    }
-    Ok(Series { metric, labels, scale })
 }

@@ -122,21 +122,12 @@ fn samples(latest: &[SampleRow]) -> Table {
             false => format!("{}{{{}}}", sample.metric, dimensions.join(",")),
         };
         let value = units::decimal(sample.scaled, sample.scale);
-        table.row([metric.into(), Cell::both(reading(&sample.metric, sample), value)]);
+        table.row([
+            metric.into(),
+            Cell::both(units::reading(&sample.metric, sample.scaled, sample.scale), value),
+        ]);
     }
     table
-}
-
-/// A value as its metric's last word says it is to be read.
-fn reading(metric: &str, sample: &SampleRow) -> String {
-    let plain = units::decimal(sample.scaled, sample.scale);
-    match (metric.rsplit('_').next(), u64::try_from(sample.scaled)) {
-        (Some("bytes"), Ok(count)) if sample.scale == 0 => units::bytes(count),
-        (Some("ratio"), _) if sample.scale >= 2 => {
-            format!("{} %", units::decimal(sample.scaled, sample.scale - 2))
-        }
-        _ => plain,
-    }
 }
 
 fn state(state: &str) -> Cell {

@@ -139,6 +139,20 @@ pub fn decimal(value: i64, scale: u8) -> String {
     if fraction.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
 }
 
+/// A value of a series as its metric's last word says that it is to be read.
+#[must_use]
+pub fn reading(metric: &str, value: i64, scale: u8) -> String {
+    let plain = decimal(value, scale);
+    match (metric.rsplit('_').next(), u64::try_from(value)) {
+        (Some("bytes"), Ok(count)) => {
+            let unit = 10_u64.checked_pow(u32::from(scale));
+            unit.map_or(plain, |unit| bytes(count / unit))
+        }
+        (Some("ratio"), _) if scale >= 2 => format!("{} %", decimal(value, scale - 2)),
+        _ => plain,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

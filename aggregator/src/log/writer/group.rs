@@ -114,10 +114,11 @@ fn keep_snapshot(
     drop_snapshot(transaction, shard, next)?;
     let old: Vec<u64> = {
         let mut chunks = transaction.open_table(CHUNKS)?;
-        let mut counts = [0_u32; 2];
-        for (part, bytes) in [&snapshot.ledger, &snapshot.view].into_iter().enumerate() {
+        let mut counts = [0_u32; 3];
+        let parts = [&snapshot.ledger, &snapshot.view, &snapshot.windows];
+        for (part, bytes) in parts.into_iter().enumerate() {
             for chunk in bytes.chunks(CHUNK_BYTES) {
-                let number = u8::try_from(part).expect("a snapshot has two parts");
+                let number = u8::try_from(part).expect("a snapshot has three parts");
                 chunks.insert((shard.0, next, number, counts[part]), chunk)?;
                 counts[part] += 1;
             }

@@ -1,0 +1,138 @@
+//! Averages by labels.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use serde::Deserialize;
+
+use super::Refusal;
+use super::rows::{AverageRow, AverageWindowRow, ExploreRow, Moment};
+use crate::clock::wall_us;
+use crate::node::{AverageQuery, Averages, AveragesError, NodeHandle};
+use crate::window::{Combination, DEVICE, Figures};
+
+/// What is asked.
+#[derive(Debug, Deserialize)]
+pub(super) struct Wanted {
+    metric: String,
+    /// Labels, separated by commas; the device without.
+    by: Option<String>,
+    /// The last so many seconds.
+    last_seconds: u64,
+    /// Whether each window is shown.
+    #[serde(default)]
+    windows: bool,
+}
+
+/// `GET /explore`
+pub(super) async fn run(
+    State(node): State<NodeHandle>,
+    Query(wanted): Query<Wanted>,
+) -> Result<Json<ExploreRow>, Refusal> {
+    let by = wanted.by.as_deref().unwrap_or(DEVICE);
+    let by: Vec<String> = by.split(',').map(|label| label.trim().to_owned()).collect();
+    let to_us = wall_us();
+    let last_us = i64::try_from(wanted.last_seconds.saturating_mul(1_000_000)).unwrap_or(i64::MAX);
+    let from_us = to_us.saturating_sub(last_us);
+    let metric = wanted.metric.clone();
+    let query = AverageQuery { metric, by: by.clone(), from_us, to_us };
+    let found = node.averages(query).await.map_err(|error| refusal(&error))?;
+    let names: BTreeMap<String, String> =
+        node.names().into_iter().map(|(id, name)| (id.to_string(), name)).collect();
+    let rows = found.iter().map(|averages| row(averages, &by, &names, wanted.windows));
+    Ok(Json(ExploreRow {
+        metric: wanted.metric,
+        by: by.clone(),
+        from: Moment(from_us),
+        to: Moment(to_us),
+        window_seconds: node.window_length().as_secs(),
+        rows: rows.collect(),
+    }))
+}
+
+fn refusal(error: &AveragesError) -> Refusal {
+    match error {
+        AveragesError::NotKept { kept, .. } => {
+            let kept: Vec<String> = kept.iter().map(Combination::to_string).collect();
+            let next = format!(
+                "--by {}, or add them to window.combinations in the aggregator's configuration",
+                kept.join(" | --by ")
+            );
+            Refusal::new(StatusCode::BAD_REQUEST, error.to_string()).next(next)
+        }
+        AveragesError::Store(_) | AveragesError::Stopping => {
+            Refusal::failed("cannot read averages", error)
+        }
+    }
+}
+
+fn row(
+    averages: &Averages,
+    by: &[String],
+    names: &BTreeMap<String, String>,
+    with_windows: bool,
+) -> AverageRow {
+    let value = |index: usize, label: &String| {
+        let value = averages.key.value(index);
+        let name = (label == DEVICE).then(|| names.get(value)).flatten();
+        name.cloned().unwrap_or_else(|| value.to_owned())
+    };
+    let key = by.iter().enumerate().map(|(index, label)| (label.clone(), value(index, label)));
+    let windows = &averages.windows;
+    let figures = windows.iter().map(|window| window.figures).reduce(Figures::plus);
+    let figures = figures.expect("averages have at least one window");
+    let scale = averages.series.scale;
+    let sum = |of: fn(&crate::node::AverageWindow) -> u32| -> u64 {
+        windows.iter().map(|window| u64::from(of(window))).sum()
+    };
+    let coverage = sum(|window| window.devices) as f64 / sum(|window| window.known).max(1) as f64;
+    let shown = windows.iter().filter(|_| with_windows).map(|window| AverageWindowRow {
+        start: Moment(window.start_us),
+        revision: window.revision,
+        samples: window.figures.count,
+        sum: window.figures.sum.to_string(),
+        mean: mean_text(window.figures, scale),
+        min: window.figures.min,
+        max: window.figures.max,
+        devices: window.devices,
+        known: window.known,
+    });
+    AverageRow {
+        key: key.collect(),
+        labels: averages.series.labels.iter().cloned().collect(),
+        scale,
+        samples: figures.count,
+        sum: figures.sum.to_string(),
+        min: figures.min,
+        max: figures.max,
+        mean: mean_text(figures, scale),
+        devices: windows.iter().map(|window| window.devices).max().unwrap_or(0),
+        known: windows.iter().map(|window| window.known).max().unwrap_or(0),
+        coverage: coverage.min(1.0),
+        windows: shown.collect(),
+    }
+}
+
+/// The average as a decimal, with two digits more than its samples have.
+fn mean_text(figures: Figures, scale: u8) -> String {
+    let digits = scale.saturating_add(2).min(18);
+    let Some(mean) = figures.mean(scale, digits) else { return String::new() };
+    let (sign, size) = (if mean < 0 { "-" } else { "" }, mean.unsigned_abs());
+    let unit = 10_u128.pow(u32::from(digits));
+    let width = usize::from(digits);
+    format!("{sign}{}.{:0width$}", size / unit, size % unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_average_is_written_with_two_digits_more_than_its_samples() {
+        let figures = Figures::of(1).plus(Figures::of(2)).plus(Figures::of(2));
+        assert_eq!(mean_text(figures, 0), "1.67");
+        assert_eq!(mean_text(Figures::of(-7_031), 4), "-0.703100");
+    }
+}

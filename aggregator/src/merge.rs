@@ -1,0 +1,23 @@
+//! Merge: what all shards know of a window, added up per key.
+//!
+//! A fold like the shards', with a log of its own: shard 0 of an embedded log in the folder `merge`. What
+//! the shard folds let out is appended there, each output once whatever is killed, and the state is a pure
+//! function of that log. A window's **first revision** is made when no shard that announced the window is
+//! waited for any more; it never changes, and thresholds see it once. What comes later changes averages
+//! only. The [`Store`] holds the averages for readers: a cache of this fold's output.
+
+mod driver;
+mod entry;
+mod handle;
+mod recovery;
+mod sending;
+mod snapshot;
+mod state;
+mod store;
+mod window;
+
+pub use entry::{MergeEntry, MergeKind};
+pub use handle::{MergeHandle, MergeOptions, StartError};
+pub use sending::{Merged, Outbox};
+pub use state::{MergeState, Merging, Write};
+pub use store::{KeyWindow, Store, StoreError, StoredRow};

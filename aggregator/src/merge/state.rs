@@ -1,0 +1,306 @@
+//! The merge fold: a pure function of the merge log.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use headwater_protocol::identity::{DeviceId, ShardId};
+
+use super::entry::{MergeEntry, MergeKind};
+use super::window::{KeyOf, MergeWindow, sum};
+use crate::window::partial::{Facts, Group, GroupRow, Partial};
+use crate::window::{ClosedWindow, Combination, Key, Output, OutputKind, Position, Row};
+
+/// How long a window is held after its first revision, by event time: longer than any shard holds it and
+/// may lie behind.
+const HOLD_US: i64 = 180_000_000;
+
+/// What all shards know, merged.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct MergeState {
+    pub(super) shards: BTreeMap<ShardId, Shard>,
+    pub(super) windows: BTreeMap<i64, MergeWindow>,
+    pub(super) facts: BTreeMap<DeviceId, Facts>,
+    pub(super) keys: BTreeMap<Arc<Combination>, Keys>,
+    /// Where the newest window begins whose first revision is made; `None` before the first.
+    pub(super) closed_us: Option<i64>,
+    /// Figures that came for a window that was let go, and could be put in no place.
+    pub(super) strayed: u64,
+}
+
+/// What a shard has told.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) struct Shard {
+    pub(super) at: Option<Position>,
+    /// Windows that it announced and has not told yet.
+    pub(super) open: BTreeSet<i64>,
+    /// The pieces so far of a partial that is continued.
+    pub(super) pieces: Vec<Group>,
+}
+
+/// The keys of one combination.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) struct Keys {
+    /// Keys that have figures of their own: first come, first served.
+    pub(super) admitted: BTreeSet<Arc<Key>>,
+    /// Devices that each shard knows of each key, as it said last.
+    pub(super) known: BTreeMap<ShardId, BTreeMap<Arc<Key>, u32>>,
+}
+
+/// What an entry did.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Merging {
+    /// Windows whose first revision was made, in order.
+    pub closed: Vec<ClosedWindow>,
+    /// What the store is to hold from now on.
+    pub writes: Vec<Write>,
+}
+
+/// Figures of one key in one window, for the store.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Write {
+    /// Where the window begins, microseconds since 1970 UTC.
+    pub start_us: i64,
+    /// What is added up by.
+    pub combination: Arc<Combination>,
+    /// The key.
+    pub key: Arc<Key>,
+    /// Which revision of the window it is: 1 is the first. 0 for an addition, which makes the next one of
+    /// what the store holds.
+    pub revision: u32,
+    /// Devices of this key that are known.
+    pub known: u32,
+    /// The figures, in order of series.
+    pub rows: Vec<GroupRow>,
+}
+
+impl MergeState {
+    /// Folds one entry.
+    pub fn fold(&mut self, entry: MergeEntry) -> Merging {
+        let mut merging = Merging::default();
+        match entry.kind {
+            MergeKind::Output { shard, output } => self.output(shard, output, &mut merging),
+            MergeKind::Without { start_us, shards } => {
+                for id in shards {
+                    let shard = self.shards.entry(id).or_default();
+                    let kept = shard.open.split_off(&start_us.saturating_add(1));
+                    if !std::mem::replace(&mut shard.open, kept).is_empty() {
+                        self.windows.entry(start_us).or_default().without.insert(id);
+                    }
+                }
+                self.close(&mut merging);
+            }
+            MergeKind::Rules(_) => {}
+        }
+        merging
+    }
+
+    /// Up to where a shard's outputs are in. `None` if none is.
+    #[must_use]
+    pub fn position(&self, shard: ShardId) -> Option<Position> {
+        self.shards.get(&shard).and_then(|shard| shard.at)
+    }
+
+    /// Up to where each shard's outputs are in.
+    pub fn positions(&self) -> impl Iterator<Item = (ShardId, Position)> {
+        self.shards.iter().filter_map(|(shard, it)| Some((*shard, it.at?)))
+    }
+
+    /// The oldest window that is waited for, and the shards that have not told it.
+    #[must_use]
+    pub fn waited_for(&self) -> Option<(i64, Vec<ShardId>)> {
+        let firsts = self.shards.values().filter_map(|shard| shard.open.first());
+        let start_us = *firsts.min()?;
+        let lacking = self.shards.iter().filter(|(_, shard)| shard.open.contains(&start_us));
+        Some((start_us, lacking.map(|(id, _)| *id).collect()))
+    }
+
+    /// Where the newest window begins whose first revision is made.
+    #[must_use]
+    pub fn closed_us(&self) -> Option<i64> {
+        self.closed_us
+    }
+
+    /// Figures that came for a window that was let go, and could be put in no place.
+    #[must_use]
+    pub fn strayed(&self) -> u64 {
+        self.strayed
+    }
+
+    fn output(&mut self, id: ShardId, output: Output, merging: &mut Merging) {
+        let shard = self.shards.entry(id).or_default();
+        if shard.at >= Some(output.at) {
+            return;
+        }
+        // A log that lost its tail tells anew what it had announced there.
+        if shard.at.is_some_and(|at| at.generation < output.at.generation) {
+            shard.open.clear();
+            shard.pieces.clear();
+        }
+        shard.at = Some(output.at);
+        match output.kind {
+            OutputKind::Opened { start_us } => {
+                if Some(start_us) > self.closed_us {
+                    shard.open.insert(start_us);
+                }
+            }
+            OutputKind::Partial(mut partial) => {
+                self.facts.extend(std::mem::take(&mut partial.facts));
+                shard.pieces.append(&mut partial.groups);
+                if !partial.continued {
+                    partial.groups = std::mem::take(&mut shard.pieces);
+                    shard.open.remove(&partial.start_us);
+                    self.partial(id, partial, merging);
+                }
+            }
+        }
+    }
+
+    fn partial(&mut self, shard: ShardId, mut partial: Partial, merging: &mut Merging) {
+        partial.groups = self.admit(shard, &partial);
+        let start_us = partial.start_us;
+        if Some(start_us) > self.closed_us {
+            self.take(shard, partial);
+            return self.close(merging);
+        }
+        let oldest = self.closed_us.map(|closed| closed.saturating_sub(HOLD_US));
+        if Some(start_us) > oldest {
+            let keys = partial.groups.iter().map(key_of).collect();
+            self.take(shard, partial);
+            let window = self.windows.get_mut(&start_us).expect("it was just taken");
+            window.revision += 1;
+            let (revision, sums) = (window.revision, window.sums(Some(&keys)));
+            return self.write(start_us, revision, sums, merging);
+        }
+        self.stray(partial, merging);
+    }
+
+    fn take(&mut self, shard: ShardId, partial: Partial) {
+        let window = self.windows.entry(partial.start_us).or_default();
+        window.length_us = partial.length_us;
+        match partial.addition {
+            true => window.add(shard, partial.groups),
+            false => window.replace(shard, partial.groups),
+        }
+    }
+
+    /// Figures of a window that is held no longer. What the store has never heard of is added to what it
+    /// holds; a whole key takes the place of what is there.
+    fn stray(&mut self, partial: Partial, merging: &mut Merging) {
+        let is_new = partial.addition || partial.revision == 1;
+        let mut sums: BTreeMap<KeyOf, Vec<GroupRow>> = BTreeMap::new();
+        for group in partial.groups.into_iter().filter(|group| !group.rows.is_empty()) {
+            if is_new || group.combination.is_device() {
+                let key = key_of(&group);
+                let rows = sums.entry(key).or_default();
+                *rows = if rows.is_empty() { group.rows } else { sum([&*rows, &group.rows]) };
+            } else {
+                self.strayed += group.rows.len() as u64;
+            }
+        }
+        // Other revisions of it are counted by nobody any more: the store goes on from its own.
+        let revision = if is_new { 0 } else { partial.revision };
+        self.write(partial.start_us, revision, sums, merging);
+    }
+
+    /// Makes the first revision of every window that is complete, in order.
+    fn close(&mut self, merging: &mut Merging) {
+        loop {
+            let after = self.closed_us.map_or(i64::MIN, |closed| closed.saturating_add(1));
+            let Some((&start_us, window)) = self.windows.range_mut(after..).next() else { break };
+            let waits = |shard: &Shard| shard.open.first().is_some_and(|open| *open <= start_us);
+            if self.shards.values().any(waits) {
+                break;
+            }
+            window.revision = 1;
+            self.closed_us = Some(start_us);
+            let sums = window.sums(None);
+            let length_us = i64::try_from(window.length_us).unwrap_or(i64::MAX);
+            let without = window.without.iter().copied().collect();
+            let rows = self.rows(&sums);
+            merging.closed.push(ClosedWindow { start_us, length_us, without, rows });
+            self.write(start_us, 1, sums, merging);
+            let oldest = start_us.saturating_sub(HOLD_US);
+            self.windows = self.windows.split_off(&oldest.saturating_add(1));
+        }
+    }
+
+    fn rows(&self, sums: &BTreeMap<KeyOf, Vec<GroupRow>>) -> Vec<Row> {
+        let mut rows = Vec::new();
+        for (of, figures) in sums {
+            let (labels, known) = (self.labels(of), self.known(of));
+            rows.extend(figures.iter().map(|row| Row {
+                combination: Arc::clone(&of.0),
+                key: Arc::clone(&of.1),
+                labels: Arc::clone(&labels),
+                series: Arc::clone(&row.series),
+                figures: row.figures,
+                devices: row.devices,
+                known,
+            }));
+        }
+        rows
+    }
+
+    fn labels(&self, (combination, key): &KeyOf) -> Facts {
+        if combination.is_device() {
+            let id = key.value(0).parse::<DeviceId>().ok();
+            return id.and_then(|id| self.facts.get(&id).cloned()).unwrap_or_default();
+        }
+        let labels = combination.labels().iter().enumerate();
+        let labels = labels.map(|(index, label)| (label.clone(), key.value(index).to_owned()));
+        Arc::new(labels.collect())
+    }
+
+    fn known(&self, (combination, key): &KeyOf) -> u32 {
+        if combination.is_device() {
+            return 1;
+        }
+        let Some(keys) = self.keys.get(combination) else { return 0 };
+        keys.known.values().filter_map(|known| known.get(key)).sum()
+    }
+
+    fn write(
+        &self,
+        start_us: i64,
+        revision: u32,
+        sums: BTreeMap<KeyOf, Vec<GroupRow>>,
+        merging: &mut Merging,
+    ) {
+        merging.writes.extend(sums.into_iter().map(|(of, rows)| {
+            let known = self.known(&of);
+            let (combination, key) = of;
+            Write { start_us, combination, key, revision, known, rows }
+        }));
+    }
+
+    /// A partial's groups under keys that are admitted, and how many devices the shard knows of each.
+    fn admit(&mut self, shard: ShardId, partial: &Partial) -> Vec<Group> {
+        let most = partial.keys_max as usize;
+        let mut counted: BTreeMap<Arc<Combination>, BTreeMap<Arc<Key>, u32>> = BTreeMap::new();
+        let mut groups = Vec::with_capacity(partial.groups.len());
+        for group in &partial.groups {
+            let mut group = group.clone();
+            if !group.combination.is_device() {
+                let combination = Arc::clone(&group.combination);
+                let keys = self.keys.entry(combination).or_default();
+                let is_there = keys.admitted.contains(&group.key);
+                if !is_there && *group.key != Key::Other && keys.admitted.len() < most {
+                    keys.admitted.insert(Arc::clone(&group.key));
+                } else if !is_there {
+                    group.key = Arc::new(Key::Other);
+                }
+                let counted = counted.entry(Arc::clone(&group.combination)).or_default();
+                *counted.entry(Arc::clone(&group.key)).or_default() += group.known;
+            }
+            groups.push(group);
+        }
+        for (combination, known) in counted {
+            self.keys.entry(combination).or_default().known.insert(shard, known);
+        }
+        groups
+    }
+}
+
+fn key_of(group: &Group) -> KeyOf {
+    (Arc::clone(&group.combination), Arc::clone(&group.key))
+}

@@ -1,0 +1,98 @@
+//! A row of the store: the figures of one key in one window.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use headwater_protocol::codec::{DecodeError, Reader, put_varint};
+use headwater_protocol::record::Series;
+
+use super::names::{self, Names};
+use super::{KeyWindow, StoredRow};
+use crate::merge::Write;
+use crate::window::Figures;
+use crate::window::partial::narrow;
+
+/// Series of one row, for a reader: above what one key can have in a shard.
+const SERIES_MAX: usize = 1 << 20;
+
+/// Figures by the numbers of their series.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) struct StoredWindow {
+    revision: u32,
+    known: u32,
+    rows: BTreeMap<u32, (Figures, u32)>,
+}
+
+impl StoredWindow {
+    pub(super) fn of(write: &Write, names: &mut Names<'_>) -> Result<Self, redb::Error> {
+        let mut rows = BTreeMap::new();
+        for row in &write.rows {
+            rows.insert(names.series(&row.series)?, (row.figures, row.devices));
+        }
+        Ok(Self { revision: write.revision, known: write.known, rows })
+    }
+
+    /// With names instead of numbers; `series` holds those that were looked up before.
+    pub(super) fn named(
+        self,
+        start_us: i64,
+        transaction: &redb::ReadTransaction,
+        series: &mut BTreeMap<u32, Arc<Series>>,
+    ) -> Result<KeyWindow, redb::Error> {
+        let mut rows = Vec::with_capacity(self.rows.len());
+        for (id, (figures, devices)) in self.rows {
+            let known = match series.get(&id) {
+                Some(known) => Some(Arc::clone(known)),
+                None => names::series_of(transaction, id)?,
+            };
+            if let Some(known) = known {
+                series.insert(id, Arc::clone(&known));
+                rows.push(StoredRow { series: known, figures, devices });
+            }
+        }
+        rows.sort_by(|one, other| one.series.cmp(&other.series));
+        Ok(KeyWindow { start_us, revision: self.revision, known: self.known, rows })
+    }
+}
+
+/// An addition on top of what was there: the next revision of it.
+pub(super) fn add(before: Option<StoredWindow>, addition: StoredWindow) -> StoredWindow {
+    let mut sum = before.unwrap_or_default();
+    sum.revision = sum.revision.saturating_add(1);
+    sum.known = sum.known.max(addition.known);
+    for (id, (figures, devices)) in addition.rows {
+        sum.rows
+            .entry(id)
+            .and_modify(|it| {
+                // Whether a device was counted before is not known any more; it mostly was.
+                *it = (it.0.plus(figures), it.1.max(devices));
+            })
+            .or_insert((figures, devices));
+    }
+    sum
+}
+
+pub(super) fn encode(window: &StoredWindow) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_varint(&mut out, u64::from(window.revision));
+    put_varint(&mut out, u64::from(window.known));
+    put_varint(&mut out, window.rows.len() as u64);
+    for (id, (figures, devices)) in &window.rows {
+        put_varint(&mut out, u64::from(*id));
+        put_varint(&mut out, u64::from(*devices));
+        figures.encode(&mut out);
+    }
+    out
+}
+
+pub(super) fn decode(bytes: &[u8]) -> Result<StoredWindow, DecodeError> {
+    let mut reader = Reader::new(bytes);
+    let (revision, known) = (narrow(&mut reader, "revision")?, narrow(&mut reader, "known")?);
+    let mut rows = BTreeMap::new();
+    for _ in 0..reader.length("count of series", SERIES_MAX)? {
+        let (id, devices) = (narrow(&mut reader, "series")?, narrow(&mut reader, "devices")?);
+        rows.insert(id, (Figures::decode(&mut reader)?, devices));
+    }
+    reader.finish("figures of a key")?;
+    Ok(StoredWindow { revision, known, rows })
+}
