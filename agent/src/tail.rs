@@ -12,14 +12,17 @@
 //! A file that is merely shorter, with the same content, is never read again.
 //!
 //! Rotated and deleted files keep their descriptor until their end stood still for
-//! `tail_limits.deleted_grace`. After a restart they are found among the files beside their path.
+//! `tail_limits.deleted_grace`. After a restart they are found among the files beside their path, also
+//! packed with gzip: the packed file that begins like the run and has the bytes before its position holds
+//! its rest, which is unpacked a little in each turn and read as the same run. Before the successor begins,
+//! it is known whether there is such a file; if not, a gap says so.
 //!
 //! What is decided stands in `resume` (pure), what is read in `file` and `lines`, where files are in
 //! `discover`, and [`Tail::turn`] brings them together; it never sleeps. [`run`] is the thread around
 //! it, woken by inotify and once a second in any case.
 //!
 //! Never here: a line that is emitted before its end has come, unless the file is closed for good; a
-//! symlink or anything but a regular file that is opened; a compressed file.
+//! symlink or anything but a regular file that is opened; a compressed file that holds no known run.
 
 mod access;
 mod discover;

@@ -34,6 +34,8 @@ pub(super) struct Found {
     pub(super) named: Vec<(Sighting, usize)>,
     /// Files beside those, by folder, of the folders that may have changed since the last scan.
     pub(super) beside: BTreeMap<PathBuf, Vec<Sighting>>,
+    /// Compressed files beside them, of the same folders.
+    pub(super) packed: BTreeMap<PathBuf, Vec<Sighting>>,
     pub(super) notices: Vec<Notice>,
 }
 
@@ -97,10 +99,17 @@ impl Discovery {
 
     /// The regular files of one folder as it is at this moment that belong to a known one.
     pub(super) fn beside(folder: &Path, stems: &Stems) -> Vec<Sighting> {
-        let Ok((files, _)) = list(folder) else { return Vec::new() };
-        let paths = files.iter().filter(|name| is_of_family(name, stems));
-        let paths = paths.map(|name| folder.join(name)).filter(|path| !is_compressed(path));
-        paths.filter_map(sight).collect()
+        let files = list(folder).map(|(files, _)| files).unwrap_or_default();
+        family_of(folder, &files, stems)
+            .filter(|path| !is_compressed(path))
+            .filter_map(sight)
+            .collect()
+    }
+
+    /// Those of them that are packed with gzip.
+    pub(super) fn packed(folder: &Path, stems: &Stems) -> Vec<Sighting> {
+        let files = list(folder).map(|(files, _)| files).unwrap_or_default();
+        family_of(folder, &files, stems).filter(|path| is_packed(path)).filter_map(sight).collect()
     }
 
     fn reach(&mut self, folder: &Path, levels: &[Level], walk: &mut Walk<'_>) {
@@ -154,10 +163,12 @@ impl Discovery {
             let (named, others): (Vec<_>, Vec<_>) = files.into_iter().partition(is_named);
             let mut stems = (walk.families)(folder);
             stems.extend(named.iter().map(|name| stem(name).to_vec()));
-            let family = others.iter().filter(|name| is_of_family(name, &stems));
-            let paths = family.map(|name| folder.join(name)).filter(|path| !is_compressed(path));
-            let beside = paths.filter_map(sight).collect();
-            walk.found.beside.insert(folder.to_owned(), beside);
+            let family = family_of(folder, &others, &stems);
+            let (packed, family): (Vec<_>, Vec<_>) = family.partition(|path| is_packed(path));
+            let beside = family.into_iter().filter(|path| !is_compressed(path)).filter_map(sight);
+            walk.found.beside.insert(folder.to_owned(), beside.collect());
+            let packed = packed.into_iter().filter_map(sight).collect();
+            walk.found.packed.insert(folder.to_owned(), packed);
             let listing = Listing { changed, listed: walk.wall, named, folders };
             self.folders.insert(folder.to_owned(), listing);
             Ok(())
@@ -265,10 +276,15 @@ fn is_no_folder(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-/// Compressed files are never read.
+/// Compressed files are never read as sources.
 pub(super) fn is_compressed(path: &Path) -> bool {
     let endings = ["gz", "bz2", "xz", "zst"];
     path.extension().is_some_and(|ending| endings.iter().any(|known| ending == *known))
+}
+
+/// Whether a file is packed with gzip, by its name.
+fn is_packed(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "gz")
 }
 
 /// Whether one name is that of another file with an ending as rotation gives it: `x.log.1`,
@@ -291,6 +307,15 @@ pub(super) fn is_generation_of(name: &OsStr, home: &OsStr) -> bool {
     };
     let (stem, extension) = home.split_at(dot);
     name.strip_prefix(stem).and_then(|rest| rest.strip_suffix(extension)).is_some_and(is_mark)
+}
+
+/// The paths of those files of a folder that belong to some families.
+fn family_of<'a>(
+    folder: &'a Path,
+    files: &'a [OsString],
+    stems: &'a Stems,
+) -> impl Iterator<Item = PathBuf> + 'a {
+    files.iter().filter(|name| is_of_family(name, stems)).map(|name| folder.join(name))
 }
 
 /// What the names of some families begin with.

@@ -44,6 +44,14 @@ impl Cursor {
         Ok(Self { position, before, splitter })
     }
 
+    /// A cursor at a position of content that comes in order, with the bytes before it: as many as the
+    /// splitter looks back and as a check covers, where there are as many.
+    pub(super) fn after(before: &[u8], position: u64, splitter: Splitter) -> Self {
+        let splitter = splitter.after(before);
+        let before = before[before.len().saturating_sub(Check::BYTES)..].to_vec();
+        Self { position, before, splitter }
+    }
+
     pub(super) fn position(&self) -> u64 {
         self.position
     }
@@ -81,21 +89,29 @@ impl Cursor {
         if !self.still_fits(file, &bytes)? {
             return Ok(Read::Changed);
         }
-        let start = self.position;
-        let read = match piece {
-            None => return Ok(Read::Nothing),
-            Some(Piece::Lines(lines, taken)) => {
-                self.move_over(&bytes[..taken]);
-                bytes.truncate(taken);
-                Read::Lines { start, bytes, lines }
-            }
-            Some(Piece::Cut(taken)) => {
-                self.move_over(&bytes[..taken]);
-                Read::Cut { start, end: self.position }
-            }
-        };
+        bytes.truncate(piece.as_ref().map_or(0, Piece::taken));
         self.splitter = splitter;
-        Ok(read)
+        Ok(self.pass(piece, bytes))
+    }
+
+    /// Takes the first piece out of the bytes that follow the position. `are_all` says that nothing comes
+    /// after them.
+    pub(super) fn take(&mut self, bytes: &mut Vec<u8>, are_all: bool) -> Read {
+        let split = if are_all { Splitter::finish } else { Splitter::next };
+        let piece = split(&mut self.splitter, bytes);
+        let rest = bytes.split_off(piece.as_ref().map_or(0, Piece::taken));
+        self.pass(piece, std::mem::replace(bytes, rest))
+    }
+
+    /// Moves behind a piece, which is of exactly these bytes.
+    fn pass(&mut self, piece: Option<Piece>, bytes: Vec<u8>) -> Read {
+        let start = self.position;
+        self.move_over(&bytes);
+        match piece {
+            None => Read::Nothing,
+            Some(Piece::Lines(lines, _)) => Read::Lines { start, bytes, lines },
+            Some(Piece::Cut(_)) => Read::Cut { start, end: self.position },
+        }
     }
 
     /// Whether the bytes before the position stand where they stood. At the start of a file there are

@@ -26,6 +26,14 @@ pub(super) enum Piece {
     Cut(usize),
 }
 
+impl Piece {
+    /// How many bytes it takes.
+    pub(super) fn taken(&self) -> usize {
+        let (Self::Lines(_, taken) | Self::Cut(taken)) = self;
+        *taken
+    }
+}
+
 impl Splitter {
     pub(super) fn new(max_line: usize, long_line: LongLine) -> Self {
         Self { max_line, long_line, cutting: false }

@@ -82,6 +82,12 @@ pub enum Notice {
         /// Where it stood.
         path: PathBuf,
     },
+    /// A compressed file held the rest of a log, and not all of it can be read.
+    #[error("{} is damaged, cut off or too long: what it holds of its log was read as far as can be, a gap says where", path.display())]
+    Damaged {
+        /// The compressed file.
+        path: PathBuf,
+    },
     /// A file cannot be read any further.
     #[error("{} is stalled: {reason}", path.display())]
     Stalled {
@@ -122,6 +128,7 @@ impl Notice {
             | Self::TooManyFolders { .. }
             | Self::Regressed { .. }
             | Self::Vanished { .. }
+            | Self::Damaged { .. }
             | Self::Stalled { .. }
             | Self::Polling { .. } => Severity::Warning,
         }
@@ -129,7 +136,13 @@ impl Notice {
 
     /// Whether it may be told again when it happens again.
     pub(super) fn is_an_event(&self) -> bool {
-        matches!(self, Self::BegunAnew { .. } | Self::Regressed { .. } | Self::Vanished { .. })
+        matches!(
+            self,
+            Self::BegunAnew { .. }
+                | Self::Regressed { .. }
+                | Self::Vanished { .. }
+                | Self::Damaged { .. }
+        )
     }
 
     pub(super) fn log(&self) {

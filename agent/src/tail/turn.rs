@@ -4,12 +4,15 @@
 //! is it a copy, is it new), then *read* (`reading.rs`), and at last *closed* (`closing.rs`). Which files
 //! there are is decided by `scan.rs`.
 
+mod carrying;
 mod changed;
 mod closing;
+mod packed;
 mod reading;
 mod scan;
 mod settle;
 mod tailed;
+mod unpacking;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -19,6 +22,8 @@ use std::time::{Duration, Instant};
 use headwater_protocol::position::{SourceId, Stream};
 use rustix::io::Errno;
 
+use self::carrying::Carrier;
+use self::packed::{PackedFiles, Rest};
 use self::scan::Sighted;
 use self::tailed::{Place, Role, Tailed};
 use super::discover::Discovery;
@@ -48,6 +53,7 @@ pub struct Tail<L> {
     /// What the last scan saw: files that a tail names, and the others of their families by folder.
     named: Vec<Sighted>,
     beside: BTreeMap<PathBuf, Vec<Sighted>>,
+    packed: PackedFiles,
     /// Folders whose files beside the named ones were looked through since the start, and the generations
     /// that were there then and not read: from before the agent's time, as far as can be told.
     looked_beside: BTreeSet<PathBuf>,
@@ -162,6 +168,7 @@ impl<L: Landing> Tail<L> {
             heads: BTreeMap::new(),
             named: Vec::new(),
             beside: BTreeMap::new(),
+            packed: PackedFiles::default(),
             looked_beside: BTreeSet::new(),
             from_before: BTreeSet::new(),
             was_scanned: vec![false; tails.len()],
@@ -221,7 +228,8 @@ impl<L: Landing> Tail<L> {
             size: waiting.size,
             stalled: Some(waiting.reason.clone()),
         });
-        open.chain(waiting).collect()
+        let packed = self.packed.carriers.iter().map(Carrier::status);
+        open.chain(waiting).chain(packed).collect()
     }
 
     /// Gives the landing back.
@@ -244,6 +252,7 @@ impl<L: Landing> Tail<L> {
     fn forget_positions(&mut self) {
         self.streams = None;
         self.finished.clear();
+        self.packed = PackedFiles::default();
         for file in self.files.values_mut() {
             file.unsettle();
         }
@@ -269,7 +278,9 @@ impl<L: Landing> Tail<L> {
         for (key, _) in due {
             self.visit(key, now)?;
         }
-        Ok(Looked { any, busy: self.files.values().any(|file| file.due) })
+        let unpacks = self.unpack_on(now)?;
+        let busy = unpacks || self.files.values().any(|file| file.due);
+        Ok(Looked { any: any || unpacks, busy })
     }
 
     /// Goes on with one file. What fails in it stays with it.
@@ -299,12 +310,23 @@ impl<L: Landing> Tail<L> {
             Role::Twin => file.due = false,
             Role::Reading { .. } => {}
         }
+        if self.waits_for_predecessor(file, now) {
+            file.due = false;
+            return Ok(Stay::Open);
+        }
         if matches!(file.role, Role::Reading { .. }) {
             self.read_on(file, now)?;
         }
         file.stalled = None;
         file.retry_at = None;
         if file.due { Ok(Stay::Open) } else { self.close_if_done(file, now) }
+    }
+
+    /// Whether a file that begins a run has to wait until it is known where the one before it ended.
+    fn waits_for_predecessor(&mut self, file: &Tailed, now: Moment) -> bool {
+        let begins = matches!(file.role, Role::Reading { stream: None, .. });
+        let before = file.source.filter(|_| begins).and_then(|source| self.missing(file, source));
+        before.is_some_and(|before| self.rest_of(before, now) == Rest::Unknown)
     }
 
     /// Notes why a file cannot be read, and tries again later. A file that its server has deleted is
@@ -319,7 +341,12 @@ impl<L: Landing> Tail<L> {
         self.tell(Notice::Stalled { path, reason: error.to_string() });
         file.due = false;
         if Errno::from_io_error(error) == Some(Errno::STALE) {
-            self.declare_vanished(file, now)?;
+            self.look_for_packed(&file.home);
+            // What may have been packed is not given up: its successor waits for the answer.
+            self.discovery.forget_listings();
+            if !self.has_packed(&file.home) {
+                self.declare_vanished(file, now)?;
+            }
             return Ok(Stay::Closed);
         }
         file.stalled = Some(error.to_string());

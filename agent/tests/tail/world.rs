@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use headwater_agent::config::{
     ByteCount, Config, Globs, LongLine, StartAt, TailConfig, TailLimits,
 };
@@ -290,6 +292,20 @@ impl World {
         fs::copy(self.path(from), self.path(to)).unwrap();
     }
 
+    /// What gzip does: the packed file is complete, and as old as the other, when that is removed.
+    pub(crate) fn gzip(&self, name: &str) {
+        self.pack(name, &format!("{name}.gz"));
+        self.remove(name);
+    }
+
+    /// Packs a file as another one; both are there then.
+    pub(crate) fn pack(&self, from: &str, to: &str) {
+        let modified = fs::metadata(self.path(from)).unwrap().modified().unwrap();
+        let packed = packed(&fs::read(self.path(from)).unwrap());
+        fs::write(self.path(to), packed).unwrap();
+        File::options().append(true).open(self.path(to)).unwrap().set_modified(modified).unwrap();
+    }
+
     /// One turn of a tail that is started if none runs. True if there is more to read at once.
     pub(crate) fn turn(&mut self) -> bool {
         let (tails, limits, memory) = (&self.tails, &self.limits, &self.memory);
@@ -364,6 +380,13 @@ impl World {
     pub(crate) fn was_told(&self, wanted: fn(&Notice) -> bool) -> usize {
         self.notices.iter().filter(|notice| wanted(notice)).count()
     }
+}
+
+/// Content as gzip packs it.
+pub(crate) fn packed(content: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(content).unwrap();
+    encoder.finish().unwrap()
 }
 
 /// Numbered lines that look like a log's.

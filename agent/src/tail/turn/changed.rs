@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use headwater_protocol::position::Stream;
 use headwater_protocol::record::Cause;
 
+use super::packed::Rest;
 use super::scan::Sighted;
 use super::{Interrupt, Role, Start, Tail, Tailed};
 use crate::tail::discover::{Discovery, stem};
@@ -64,9 +65,20 @@ impl<L: Landing> Tail<L> {
         let known = self.streams().get(stream).cloned();
         if let Some(known) = known
             && !self.find_rest(file, stream, size_before, now)?
-            && let Some((cause, end)) = lost(&known, size_before)
         {
-            self.declare(stream, known.position..end, cause, now)?;
+            match self.find_packed_rest(file, stream, size_before, now) {
+                Rest::Found => {}
+                Rest::Unknown => {
+                    file.role = Role::Unsettled;
+                    file.due = false;
+                    return Ok(());
+                }
+                Rest::Nowhere => {
+                    if let Some((cause, end)) = lost(&known, size_before) {
+                        self.declare(stream, known.position..end, cause, now)?;
+                    }
+                }
+            }
         }
         file.size_before = None;
         self.tell(Notice::BegunAnew { path: file.path.clone() });
@@ -108,6 +120,24 @@ impl<L: Landing> Tail<L> {
         self.discovery.forget_listings();
         self.next_scan = None;
         outcome.map(|()| true)
+    }
+
+    /// Finds the compressed copy that holds the rest of a run whose file was truncated.
+    fn find_packed_rest(
+        &mut self,
+        file: &Tailed,
+        stream: Stream,
+        size_before: Option<u64>,
+        now: Moment,
+    ) -> Rest {
+        self.look_for_packed(&file.home);
+        let owed = self.packed.truncated.entry(stream).or_default();
+        *owed = (*owed).max(size_before);
+        let rest = self.rest_of(stream, now);
+        if rest != Rest::Unknown {
+            self.packed.truncated.remove(&stream);
+        }
+        rest
     }
 
     /// Files beside a truncated one that hold its run further than it was read, each opened.

@@ -64,7 +64,7 @@ impl<L: Landing> Tail<L> {
         Ok(())
     }
 
-    fn note_finished(&mut self, stream: Stream) {
+    pub(super) fn note_finished(&mut self, stream: Stream) {
         self.finished.insert(stream);
         if self.finished.len() > FINISHED_MAX {
             let oldest = self.finished.iter().copied().min_by_key(|stream| stream.run);
@@ -121,6 +121,6 @@ fn has_successor(file: &Tailed) -> bool {
 
 /// How long the copy of a truncated file must have stood still: it was complete when the original was
 /// truncated.
-const COPY_STILL: Duration = Duration::from_secs(5);
+pub(super) const COPY_STILL: Duration = Duration::from_secs(5);
 /// Closed runs that are remembered: as many as the ledger keeps of a lane.
 const FINISHED_MAX: usize = headwater_protocol::limits::STREAMS_PER_LANE_MAX;

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use headwater_protocol::position::{Check, SourceId, Stream};
 use headwater_protocol::record::{Cause, Fingerprint, Gap, SourceInfo};
 
+use super::packed::Rest;
 use super::{Interrupt, Role, Tail, Tailed};
 use crate::tail::file::{Cursor, Read};
 use crate::tail::identity::head_of;
@@ -79,18 +80,7 @@ impl<L: Landing> Tail<L> {
                 self.begin(file, start, now)?
             }
         };
-        let time_us = now.time_us;
-        self.append(match read {
-            Read::Lines { start, bytes, lines } => {
-                Chunk::Lines { stream, start, bytes, lines, check, time_us }
-            }
-            Read::Cut { start, end } => {
-                let gap =
-                    Gap { cause: Cause::LineCut, records: 0, bytes: end - start, about: None };
-                Chunk::Gap { stream, start, end, gap, check, time_us }
-            }
-            Read::Nothing | Read::Changed => return Ok(()),
-        })
+        chunk_of(read, stream, check, now.time_us).map_or(Ok(()), |chunk| self.append(chunk))
     }
 
     /// The file holds other bytes than those that were read.
@@ -187,21 +177,48 @@ impl<L: Landing> Tail<L> {
         source: SourceId,
         now: Moment,
     ) -> Result<(), Interrupt> {
-        let Some(before) = self.streams().at(&file.path) else {
+        let Some(before) = self.missing(file, source) else {
             return Ok(());
         };
-        let is_accounted_for = file.path != file.home
-            || before.source == source
-            || self.finished.contains(&before)
-            || self.whereabouts(before.source).is_some()
-            || self.files.values().any(|other| other.stream() == Some(before));
-        if is_accounted_for {
+        let is_found = self.rest_of(before, now) == Rest::Found || self.finished.contains(&before);
+        if is_found && !self.is_followed_unseen(before) {
             return Ok(());
         }
         let position = self.streams().get(before).map_or(0, |known| known.position);
         let path = OsStr::from_bytes(file.path.as_os_str().as_bytes()).into();
         self.tell(Notice::Vanished { path });
         self.declare(before, position..position, Cause::Suspected, now)
+    }
+
+    /// The run of the file that stood at a path before, if that file is nowhere to be seen and was not
+    /// read to an end that is known.
+    pub(super) fn missing(&self, file: &Tailed, source: SourceId) -> Option<Stream> {
+        let before = self.streams().at(&file.path)?;
+        let ended_by_gap = self
+            .streams()
+            .get(before)
+            .is_some_and(|known| known.position > 0 && known.check == Check::NONE);
+        let is_accounted_for = file.path != file.home
+            || before.source == source
+            || ended_by_gap
+            || (self.finished.contains(&before) && !self.is_followed_unseen(before))
+            || self.whereabouts(before.source).is_some()
+            || self.files.values().any(|other| other.stream() == Some(before));
+        (!is_accounted_for).then_some(before)
+    }
+}
+
+/// What was read, as the landing takes it; `None` if that is nothing.
+pub(super) fn chunk_of(read: Read, stream: Stream, check: Check, time_us: i64) -> Option<Chunk> {
+    match read {
+        Read::Lines { start, bytes, lines } => {
+            Some(Chunk::Lines { stream, start, bytes, lines, check, time_us })
+        }
+        Read::Cut { start, end } => {
+            let gap = Gap { cause: Cause::LineCut, records: 0, bytes: end - start, about: None };
+            Some(Chunk::Gap { stream, start, end, gap, check, time_us })
+        }
+        Read::Nothing | Read::Changed => None,
     }
 }
 

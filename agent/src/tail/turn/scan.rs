@@ -36,7 +36,7 @@ impl Sighted {
 }
 
 /// The paths that files are or were read at, by folder: the heads of families.
-struct Homes(BTreeMap<PathBuf, BTreeSet<OsString>>);
+pub(super) struct Homes(BTreeMap<PathBuf, BTreeSet<OsString>>);
 
 impl Homes {
     /// What the names of the families in a folder begin with.
@@ -45,8 +45,14 @@ impl Homes {
         homes.map(|home| stem(home).to_vec()).collect()
     }
 
+    /// A path that is a home itself.
+    pub(super) fn own(&self, path: &Path) -> Option<PathBuf> {
+        let (folder, name) = path.parent().zip(path.file_name())?;
+        self.0.get(folder)?.contains(name).then(|| path.to_owned())
+    }
+
     /// The home that a path is a rotated generation of.
-    fn of_generation(&self, path: &Path) -> Option<PathBuf> {
+    pub(super) fn of_generation(&self, path: &Path) -> Option<PathBuf> {
         let (folder, name) = path.parent().zip(path.file_name())?;
         let home = self.0.get(folder)?.iter().find(|home| is_generation_of(name, home))?;
         Some(path.with_file_name(home))
@@ -59,7 +65,7 @@ impl<L: Landing> Tail<L> {
         let homes = self.homes();
         let wall = now.time_us.saturating_mul(1000);
         let found = self.discovery.scan(wall, &|folder| homes.stems(folder));
-        let Found { named, beside, notices } = found;
+        let Found { named, beside, packed, notices } = found;
         notices.into_iter().for_each(|notice| self.tell(notice));
         let tails: Vec<usize> = named.iter().map(|(_, tail)| *tail).collect();
         self.named = named.into_iter().map(|(sighting, _)| Sighted::new(sighting)).collect();
@@ -72,6 +78,8 @@ impl<L: Landing> Tail<L> {
         let folders: BTreeSet<&Path> = self.discovery.folders().collect();
         self.beside.retain(|folder, _| folders.contains(folder.as_path()));
         let homes = self.homes();
+        let are_listed = packed.values().any(|files| !files.is_empty());
+        self.note_packed(packed, &homes);
 
         self.note_places();
         for (sighted, tail) in self.named.clone().iter().zip(tails) {
@@ -87,7 +95,11 @@ impl<L: Landing> Tail<L> {
         for folder in fresh {
             self.look_beside(&folder, &homes, now);
         }
-        self.settle_known(now)
+        self.settle_known(now)?;
+        if are_listed || self.awaits_packed() {
+            self.look_into_packed(now);
+        }
+        Ok(())
     }
 
     /// Where files are read or were read before.

@@ -1,0 +1,352 @@
+//! Compressed files beside those that are read: which of them holds the rest of a run whose own file is
+//! gone.
+//!
+//! Rotation renames a file, packs it and removes it. What is packed is another file, with an inode of its
+//! own; its content is known by its beginning and by the bytes before the position. It is never a source:
+//! what belongs to no run that is known is left alone.
+
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use headwater_protocol::position::{Check, SourceId, Stream};
+use headwater_protocol::record::Fingerprint;
+
+use super::carrying::{Carrier, Order};
+use super::closing::COPY_STILL;
+use super::scan::{Homes, is_named_after};
+use super::unpacking::Cover;
+use super::{Role, Tail, Tailed};
+use crate::tail::access::Refusal;
+use crate::tail::discover::{Discovery, Sighting, stem};
+use crate::tail::identity::{Facts, FileKey, open};
+use crate::tail::notice::Notice;
+use crate::tail::resume::{Original, alike};
+use crate::tail::{Landing, Moment};
+
+/// Compressed files, and those of them that are being unpacked.
+#[derive(Debug, Default)]
+pub(super) struct PackedFiles {
+    pub(super) files: BTreeMap<FileKey, Packed>,
+    pub(super) carriers: Vec<Carrier>,
+    /// Runs whose file was truncated, and how much of each was seen.
+    pub(super) truncated: BTreeMap<Stream, Option<u64>>,
+}
+
+/// A compressed file.
+#[derive(Debug)]
+pub(super) struct Packed {
+    pub(super) path: PathBuf,
+    /// As they were when it was looked into last.
+    facts: Facts,
+    /// The path that it is a rotated generation of.
+    home: PathBuf,
+    /// Not yet looked into where it is empty; `None` in it: it shows nothing.
+    cover: OnceCell<Option<Cover>>,
+    /// Runs that do not go on in it, and the positions at which that was found.
+    pub(super) refused: BTreeMap<Stream, u64>,
+    /// The run that it holds.
+    pub(super) holds: Option<Stream>,
+    /// It ended in the middle.
+    pub(super) cut: Option<Cut>,
+}
+
+/// How a compressed file ended in the middle.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cut {
+    /// Its size then.
+    pub(super) size: u64,
+    /// Since when it has had that size.
+    pub(super) since: Instant,
+    pub(super) retry_at: Instant,
+}
+
+/// Where the rest of a run is, as far as compressed files go.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Rest {
+    /// A compressed file holds it, and it is read from there, or was.
+    Found,
+    /// Files have to be looked into before it can be said.
+    Unknown,
+    /// In none of them.
+    Nowhere,
+}
+
+/// A run that was read in part and that no file is read as.
+#[derive(Clone, Copy, Debug)]
+struct Orphan {
+    stream: Stream,
+    position: u64,
+    original: Original,
+}
+
+impl<L: Landing> Tail<L> {
+    /// Takes note of the compressed files of folders that were listed anew.
+    pub(super) fn note_packed(&mut self, found: BTreeMap<PathBuf, Vec<Sighting>>, homes: &Homes) {
+        for (folder, sightings) in found {
+            let there: BTreeSet<FileKey> =
+                sightings.iter().map(|sighting| sighting.facts.key).collect();
+            let is_there = |key: &FileKey, packed: &Packed| {
+                packed.path.parent() != Some(&folder) || there.contains(key)
+            };
+            self.packed.files.retain(|key, packed| is_there(key, packed));
+            for sighting in sightings {
+                let plain = sighting.path.with_extension("");
+                let of_generation = homes.of_generation(&plain);
+                if let Some(home) = of_generation.or_else(|| homes.own(&plain)) {
+                    self.sight_packed(sighting, home);
+                }
+            }
+        }
+    }
+
+    /// Looks at this moment for compressed generations of a path.
+    pub(super) fn look_for_packed(&mut self, home: &Path) {
+        let Some((folder, name)) = home.parent().zip(home.file_name()) else { return };
+        for sighting in Discovery::packed(folder, &BTreeSet::from([stem(name).to_vec()])) {
+            let plain = sighting.path.with_extension("");
+            if plain == home || is_named_after(&plain, home) {
+                self.sight_packed(sighting, home.to_owned());
+            }
+        }
+    }
+
+    fn sight_packed(&mut self, sighting: Sighting, home: PathBuf) {
+        let Sighting { path, facts } = sighting;
+        match self.packed.files.get_mut(&facts.key) {
+            Some(known) if known.facts.born == facts.born => {
+                (known.path, known.home) = (path, home)
+            }
+            _ => {
+                let packed = Packed {
+                    path,
+                    facts,
+                    home,
+                    cover: OnceCell::new(),
+                    refused: BTreeMap::new(),
+                    holds: None,
+                    cut: None,
+                };
+                self.packed.files.insert(facts.key, packed);
+            }
+        }
+    }
+
+    /// Says where the rest of a run is whose own file is gone or holds something else.
+    pub(super) fn rest_of(&mut self, stream: Stream, now: Moment) -> Rest {
+        if self.packed.files.is_empty() {
+            return Rest::Nowhere;
+        }
+        self.look_into_packed(now);
+        let Some(known) = self.streams().get(stream) else { return Rest::Nowhere };
+        let position = known.position;
+        let holds = |packed: &Packed| packed.holds == Some(stream);
+        if self.packed.files.values().any(holds) {
+            return Rest::Found;
+        }
+        if self.candidates(stream, position).is_empty() { Rest::Nowhere } else { Rest::Unknown }
+    }
+
+    /// Begins to unpack what may hold the rest of a run, as far as there is room for it. The run that was
+    /// read furthest has the first word on a file: the ledger may know another life of it.
+    pub(super) fn look_into_packed(&mut self, now: Moment) {
+        if self.packed.files.is_empty() {
+            return;
+        }
+        for Orphan { stream, position, original } in self.orphans() {
+            for key in self.candidates(stream, position) {
+                self.look_into(key, stream, original, now);
+            }
+        }
+    }
+
+    fn look_into(&mut self, key: FileKey, stream: Stream, original: Original, now: Moment) {
+        let Some(known) = self.streams().get(stream).cloned() else { return };
+        let Some(packed) = self.packed.files.get(&key) else { return };
+        let waits = packed.cut.is_some_and(|cut| now.at < cut.retry_at);
+        let is_carried = self.packed.carriers.iter().any(|carrier| carrier.is(key));
+        if waits || is_carried {
+            return;
+        }
+        let remembered = self.heads.get(&stream).map(Vec::as_slice);
+        let (is_alike, length) = match packed.cover() {
+            Ok(Some(cover)) => {
+                (alike(&known, remembered, &cover.head).is_some(), Some(cover.length))
+            }
+            Ok(None) => (false, None),
+            Err(error) => return self.give_up_packed(key, stream, &error),
+        };
+        if !is_alike || known.position > UNPACKED_BYTES_MAX {
+            self.refuse_packed(key, stream);
+        } else if length.is_some_and(|length| u64::from(length) == known.position & LENGTH_MASK) {
+            // Nothing follows: that need not be proved byte by byte at each start.
+            self.hold_packed(key, stream);
+            self.note_finished(stream);
+        } else if self.packed.carriers.len() < CARRIERS_MAX {
+            match self.carrier(key, stream, original, now) {
+                Ok(carrier) => self.packed.carriers.push(carrier),
+                Err(error) => self.give_up_packed(key, stream, &error),
+            }
+        }
+    }
+
+    fn carrier(
+        &mut self,
+        key: FileKey,
+        stream: Stream,
+        original: Original,
+        now: Moment,
+    ) -> io::Result<Carrier> {
+        let owed = self.packed.truncated.get(&stream).copied().flatten();
+        let packed = self.packed.files.get_mut(&key).ok_or(io::ErrorKind::NotFound)?;
+        let file = open(&packed.path)?;
+        let facts = Facts::of(&file)?;
+        if facts.key != key {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        packed.facts = facts;
+        let is_settled = packed.cut.is_some_and(|cut| {
+            cut.size == facts.size && now.at.saturating_duration_since(cut.since) >= COPY_STILL
+        });
+        let (path, size) = (packed.path.clone(), facts.size);
+        let order = Order { key, path, stream, original, owed, size, is_settled };
+        Ok(Carrier::new(order, file))
+    }
+
+    /// A compressed file that can't be read says nothing of a run.
+    fn give_up_packed(&mut self, key: FileKey, stream: Stream, error: &io::Error) {
+        if error.kind() == io::ErrorKind::NotFound {
+            self.packed.files.remove(&key);
+            self.discovery.forget_listings();
+            return;
+        }
+        if let Some(path) = self.packed.files.get(&key).map(|packed| packed.path.clone()) {
+            let refusal = Refusal::of(&path, error);
+            self.tell(Notice::Unreadable { path, refusal });
+        }
+        self.refuse_packed(key, stream);
+    }
+
+    pub(super) fn refuse_packed(&mut self, key: FileKey, stream: Stream) {
+        let position = self.streams().get(stream).map_or(0, |known| known.position);
+        if let Some(packed) = self.packed.files.get_mut(&key) {
+            packed.refused.insert(stream, position);
+        }
+    }
+
+    pub(super) fn hold_packed(&mut self, key: FileKey, stream: Stream) {
+        self.packed.truncated.remove(&stream);
+        if let Some(packed) = self.packed.files.get_mut(&key) {
+            packed.holds = Some(stream);
+        }
+    }
+
+    /// Those that were read furthest come first.
+    fn orphans(&self) -> Vec<Orphan> {
+        let mut open: BTreeMap<SourceId, &Tailed> = BTreeMap::new();
+        let mut read: BTreeSet<Stream> = BTreeSet::new();
+        for file in self.files.values() {
+            open.extend(file.source.map(|source| (source, file)));
+            read.extend(file.stream());
+        }
+        let sighted = self.named.iter().chain(self.beside.values().flatten());
+        let sighted: BTreeSet<SourceId> = sighted.filter_map(|sighted| sighted.source).collect();
+        let original = |stream: Stream| match open.get(&stream.source).map(|file| &file.role) {
+            _ if self.packed.truncated.contains_key(&stream) => Some(Original::Truncated),
+            Some(Role::Reading { stream: Some(_), .. }) => Some(Original::Truncated),
+            Some(
+                Role::Reading { stream: None, .. } | Role::Unsettled | Role::Copy | Role::Twin,
+            ) => None,
+            None => (!sighted.contains(&stream.source)).then_some(Original::Gone),
+        };
+        let is_read_up = |stream: Stream| read.contains(&stream) || self.finished.contains(&stream);
+        let runs = self.streams().iter();
+        let mut orphans: Vec<Orphan> = runs
+            .filter(|(stream, known)| known.check != Check::NONE && !is_read_up(*stream))
+            .filter_map(|(stream, known)| {
+                let (position, original) = (known.position, original(stream)?);
+                Some(Orphan { stream, position, original })
+            })
+            .collect();
+        orphans.sort_by_key(|orphan| std::cmp::Reverse((orphan.position, orphan.stream)));
+        orphans
+    }
+
+    /// The compressed files that may be generations of a run's file and hold its rest.
+    fn candidates(&self, stream: Stream, position: u64) -> Vec<FileKey> {
+        let Some(path) = self.streams().path(stream) else { return Vec::new() };
+        let is_of_family = |packed: &Packed| {
+            packed.home == path
+                || is_named_after(path, &packed.home)
+                || packed.path.with_extension("") == path
+        };
+        let files = self.packed.files.iter();
+        let family =
+            files.filter(|(_, packed)| packed.may_hold(stream, position) && is_of_family(packed));
+        let mut family: Vec<(&PathBuf, FileKey)> =
+            family.map(|(key, packed)| (&packed.path, *key)).collect();
+        family.sort();
+        family.into_iter().map(|(_, key)| key).collect()
+    }
+
+    /// Whether a compressed file ended in the middle and is to be looked at again.
+    pub(super) fn awaits_packed(&self) -> bool {
+        self.packed.files.values().any(|packed| packed.cut.is_some())
+    }
+
+    /// Whether there is a compressed generation of a path that was written to after the one that holds a
+    /// run, and holds none that is known: it came and went unseen.
+    pub(super) fn is_followed_unseen(&self, stream: Stream) -> bool {
+        let files = &self.packed.files;
+        let Some(holder) = files.values().find(|packed| packed.holds == Some(stream)) else {
+            return false;
+        };
+        files.values().any(|packed| {
+            packed.home == holder.home
+                && packed.holds.is_none()
+                && packed.facts.modified > holder.facts.modified
+        })
+    }
+
+    /// Whether a path has compressed generations.
+    pub(super) fn has_packed(&self, home: &Path) -> bool {
+        self.packed.files.values().any(|packed| packed.home == home)
+    }
+}
+
+impl Packed {
+    /// What it shows; looked up once.
+    fn cover(&self) -> io::Result<Option<&Cover>> {
+        if self.cover.get().is_none() {
+            let cover = Cover::of(open(&self.path)?, Fingerprint::BYTES)?;
+            return Ok(self.cover.get_or_init(|| cover).as_ref());
+        }
+        Ok(self.cover.get().and_then(Option::as_ref))
+    }
+
+    /// Whether a run that was read up to a position may go on in it.
+    fn may_hold(&self, stream: Stream, position: u64) -> bool {
+        self.holds.is_none() && self.refused.get(&stream) != Some(&position)
+    }
+
+    /// It ended in the middle: it is looked at again, anew.
+    pub(super) fn note_cut(&mut self, size: u64, now: Instant) {
+        let since = self.cut.filter(|cut| cut.size == size).map_or(now, |cut| cut.since);
+        self.cut = Some(Cut { size, since, retry_at: now + RETRY_CUT });
+        self.cover = OnceCell::new();
+        self.holds = None;
+    }
+}
+
+/// Compressed files that are unpacked at a time, each with some 600 KiB of memory: while the rest of one
+/// is read, another can be judged.
+const CARRIERS_MAX: usize = 2;
+/// Bytes of content up to which a compressed file is read: half a minute or two of unpacking, and far
+/// above any log that is rotated by size. What is packed can be a thousand times as long as its file.
+pub(super) const UNPACKED_BYTES_MAX: u64 = 16 << 30;
+/// A compressed file knows its length modulo 4 GiB. Source: RFC 1952, section 2.3.1.
+const LENGTH_MASK: u64 = 0xffff_ffff;
+/// A compressed file that ends in the middle is probably being written.
+const RETRY_CUT: Duration = Duration::from_secs(1);
