@@ -367,6 +367,25 @@ fn a_packed_rest_of_a_run_that_the_ledger_may_have_forgotten_is_read_as_a_new_ru
     assert_eq!((world.runs(), world.gaps()), (3, vec![]));
 }
 
+#[test]
+fn a_packed_rest_is_found_by_its_content_where_only_the_position_of_its_run_is_known() {
+    let mut world = World::new("x.log");
+    world.append("x.log", numbered(0..100));
+    world.run();
+    world.kill();
+    world.memory.0.borrow_mut().lost_spool = true;
+    world.append("x.log", numbered(100..200));
+    world.rename("x.log", "x.log.2");
+    world.gzip("x.log.2");
+    world.append("x.log.1", numbered(500..700));
+    world.gzip("x.log.1");
+    world.append("x.log", numbered(200..210));
+    world.restart();
+    world.restart();
+    assert_eq!(numbers(&world.lines()), (0..210).collect::<Vec<_>>());
+    assert_eq!((world.runs(), world.gaps()), (2, vec![]));
+}
+
 /// Makes a file older.
 fn age(world: &World, name: &str, seconds: u64) {
     let file = fs::File::options().append(true).open(world.path(name)).unwrap();

@@ -32,6 +32,8 @@ pub(crate) struct Store {
     pub(crate) resync: bool,
     /// Nothing is known yet.
     pub(crate) waits: bool,
+    /// The spool was lost: only the ledger's positions are known.
+    pub(crate) lost_spool: bool,
 }
 
 /// What one run came to.
@@ -65,7 +67,7 @@ impl Landing for Memory {
         let known = |stored: &Stored| KnownStream {
             position: stored.position,
             check: stored.check,
-            info: Some(stored.info.clone()),
+            info: (!store.lost_spool).then(|| stored.info.clone()),
         };
         let streams = store.streams.iter().map(|(stream, stored)| (*stream, known(stored)));
         (!store.waits).then(|| Known { streams: streams.collect(), horizon: store.horizon })
@@ -79,7 +81,10 @@ impl Landing for Memory {
     ) -> Result<Stream, LandingClosed> {
         let mut store = self.0.borrow_mut();
         store.runs += 1;
-        let stream = Stream { source, run: Run { number: store.runs, nonce: 7 } };
+        let stream = Stream {
+            source,
+            run: Run { number: store.runs, nonce: Run::nonce_of(start.content, 7) },
+        };
         let stored = Stored {
             info,
             start: start.position,

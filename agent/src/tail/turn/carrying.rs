@@ -161,7 +161,7 @@ impl<L: Landing> Tail<L> {
             alike: alike(known, self.heads.get(&carrier.order.stream).map(Vec::as_slice), head),
             size: *passed,
             window,
-            is_named_after: true,
+            is_named_after: known.info.is_some(),
             is_in_place_of: false,
             is_repetitive: is_repetitive(window),
         };
@@ -182,7 +182,8 @@ impl<L: Landing> Tail<L> {
     fn carry_anew(&mut self, carrier: &mut Carrier) -> Result<(), Interrupt> {
         let Stage::Passing { passed, head, .. } = &carrier.stage else { return Ok(()) };
         let former = carrier.order.stream;
-        let path = self.streams().path(former).unwrap_or(&carrier.order.path);
+        let home = self.packed.files.get(&carrier.order.key).map(|packed| packed.home.as_path());
+        let path = self.streams().path(former).or(home).unwrap_or(&carrier.order.path);
         let path = std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()).to_vec();
         let info = SourceInfo::File { path, fingerprint: Fingerprint::of(head) };
         let start = Start::new(*passed, head);

@@ -24,7 +24,7 @@ use crate::tail::discover::{Discovery, Sighting, stem};
 use crate::tail::identity::{Facts, FileKey, open};
 use crate::tail::notice::Notice;
 use crate::tail::resume::{Original, alike};
-use crate::tail::{Landing, Moment};
+use crate::tail::{Landing, Moment, Start};
 
 /// Compressed files, and those of them that are being unpacked.
 #[derive(Debug, Default)]
@@ -42,7 +42,7 @@ pub(super) struct Packed {
     /// As they were when it was looked into last.
     facts: Facts,
     /// The path that it is a rotated generation of.
-    home: PathBuf,
+    pub(super) home: PathBuf,
     /// Not yet looked into where it is empty; `None` in it: it shows nothing.
     cover: OnceCell<Option<Cover>>,
     /// Runs that do not go on in it, and the positions at which that was found.
@@ -173,7 +173,10 @@ impl<L: Landing> Tail<L> {
         let remembered = self.heads.get(&stream).map(Vec::as_slice);
         let (is_alike, length) = match packed.cover() {
             Ok(Some(cover)) => {
-                (alike(&known, remembered, &cover.head).is_some(), Some(cover.length))
+                let content = Start::new(0, &cover.head).content;
+                let is_named = known.info.is_some() || content == stream.run.content();
+                let is_alike = alike(&known, remembered, &cover.head).is_some();
+                (is_named && is_alike, Some(cover.length))
             }
             Ok(None) => (false, None),
             Err(error) => return self.give_up_packed(key, stream, &error),
@@ -274,13 +277,16 @@ impl<L: Landing> Tail<L> {
         orphans
     }
 
-    /// The compressed files that may be generations of a run's file and hold its rest.
+    /// The compressed files that may be generations of a run's file and hold its rest: any, if the run's
+    /// path is not known, as after the spool was lost.
     fn candidates(&self, stream: Stream, position: u64) -> Vec<FileKey> {
-        let Some(path) = self.streams().path(stream) else { return Vec::new() };
+        let path = self.streams().path(stream);
         let is_of_family = |packed: &Packed| {
-            packed.home == path
-                || is_named_after(path, &packed.home)
-                || packed.path.with_extension("") == path
+            path.is_none_or(|path| {
+                packed.home == path
+                    || is_named_after(path, &packed.home)
+                    || packed.path.with_extension("") == path
+            })
         };
         let files = self.packed.files.iter();
         let family =
