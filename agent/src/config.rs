@@ -24,7 +24,7 @@ pub use self::globs::Globs;
 use self::layer::Layer;
 use self::read::Layers;
 use self::sections::{LOG_LEVELS, read};
-pub use self::tails::{LongLine, StartAt, TailConfig, TailLimits};
+pub use self::tails::{LongLine, Multiline, Pattern, StartAt, TailConfig, TailLimits};
 pub use self::units::{ByteCount, Room};
 
 /// What the agent is to do.

@@ -6,6 +6,10 @@
 //! position in one transaction; a crash reads again from there. While the spool is full, `append`
 //! blocks: the file is the buffer.
 //!
+//! A record is a line, or several as the tail is configured: it begins where the one before ended and is
+//! complete when the next line begins another, or does not come. Its body is every byte of it but the last
+//! line's end.
+//!
 //! A file is continued only where its bytes before the position are the ones that were read
 //! ([`Check`]). Otherwise it was truncated or rewritten: the bytes that were not read yet are looked
 //! for in a copy beside it, else declared as a gap, and the file is read from its start as a new run.
@@ -166,14 +170,14 @@ pub enum Chunk {
     },
 }
 
-/// One record's part of a chunk's bytes.
+/// One record's part of a chunk's bytes: a line, or lines that belong together.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Line {
     /// Bytes of the body; they come first.
     pub body: u32,
     /// Bytes it takes in the file, its end included.
     pub taken: u32,
-    /// Which part of a line it is. A line that was cut is `Whole`, and a gap follows.
+    /// Which part of a record it is, and how its last line ends. A line that was cut is `Whole`, and a gap follows.
     pub part: Part,
 }
 

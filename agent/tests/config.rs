@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use headwater_agent::config::{
-    ByteCount, Config, ConfigWarning, Loaded, LogLevel, LongLine, Room, StartAt, commented_defaults,
+    ByteCount, Config, ConfigWarning, Loaded, LogLevel, LongLine, Multiline, Pattern, Room,
+    StartAt, commented_defaults,
 };
 use tempfile::TempDir;
 
@@ -152,6 +153,36 @@ fn tails_are_gathered_and_replaced_by_name() {
         twice.contains("tail.name is \"a\", expected a name that no other block has"),
         "{twice}"
     );
+}
+
+#[test]
+fn which_lines_make_a_record_is_told_by_a_word_or_a_pattern() {
+    let block = |multiline: &str| {
+        format!("[[tail]]\nname = \"a\"\npaths = [\"/a\"]\nmultiline = {multiline}\n")
+    };
+    let read = |multiline: &str| {
+        let folder = Folder::new().write("agent.toml", &block(multiline));
+        folder.load(&[]).unwrap().config.tails[0].multiline.clone()
+    };
+    assert_eq!(read("\"none\""), Multiline::None);
+    assert_eq!(read("\"indent\""), Multiline::Indent);
+    let date = Pattern::new(r"^\d{4}-").unwrap();
+    assert!(date.fits("2026-11-25 Grüße".as_bytes()) && !date.fits(b" 2026-"), "classes of ASCII");
+    assert_eq!(read(r"'regex:^\d{4}-'"), Multiline::Begins(date.clone()));
+    assert_eq!(read(r#""regex:^\\d{4}-""#), Multiline::Begins(date));
+
+    let large = format!("'regex:{}'", "x".repeat(1_025));
+    let refused = [
+        ("\"indented\"", r#"is "indented", expected "none" or "indent" or 'regex:^\d{4}-'"#),
+        ("'regex:[0-9'", "expected regex: and a pattern of at most 1024 bytes (unclosed"),
+        (r"'regex:(\w{500}){500}'", "exceeds size limit"),
+        (&large, "(it has 1025 bytes)"),
+    ];
+    for (multiline, expected) in refused {
+        let error = error_of(&block(multiline));
+        assert!(error.contains(expected), "{multiline}\ngave\n{error}\nwithout {expected}");
+        assert!(error.contains("tail.multiline is ") && error.contains('^'), "{error}");
+    }
 }
 
 #[test]

@@ -5,6 +5,8 @@
 
 #[path = "tail/files.rs"]
 mod files;
+#[path = "tail/multiline.rs"]
+mod multiline;
 #[path = "tail/packed.rs"]
 mod packed;
 #[path = "tail/positions.rs"]

@@ -67,6 +67,7 @@ pub(super) struct RawTail {
     pub(super) paths: Key<Vec<String>>,
     pub(super) exclude: Key<Vec<String>>,
     pub(super) start_at: Key<String>,
+    pub(super) multiline: Key<String>,
     pub(super) labels: BTreeMap<String, Spanned<String>>,
 }
 

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
+
+use regex::bytes::{Regex, RegexBuilder};
 
 use super::error::ConfigError;
 use super::layer::Layer;
@@ -22,6 +25,8 @@ pub struct TailConfig {
     pub exclude: Globs,
     /// Where to begin in files that are there when the block is read for the first time.
     pub start_at: StartAt,
+    /// Which lines make one record.
+    pub multiline: Multiline,
     /// Labels of what is read.
     pub labels: BTreeMap<String, String>,
 }
@@ -34,6 +39,62 @@ pub enum StartAt {
     /// At their beginning.
     Beginning,
 }
+
+/// Which lines make one record.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Multiline {
+    /// Each line is one.
+    None,
+    /// A line that begins with a space or a tab belongs to the record before.
+    Indent,
+    /// A line that fits begins a record, any other belongs to the record before.
+    Begins(Pattern),
+}
+
+/// What the first line of a record looks like. Two patterns are equal if their texts are.
+#[derive(Clone, Debug)]
+pub struct Pattern {
+    // Shared, because each copy of the engine would have scratch memory of its own.
+    engine: Arc<Regex>,
+}
+
+impl Pattern {
+    /// Compiles a pattern for bytes, whose classes are those of ASCII. Matching takes time in proportion
+    /// to the text.
+    ///
+    /// # Errors
+    /// A sentence: what is wrong with the pattern, or that it is too large.
+    pub fn new(text: &str) -> Result<Self, String> {
+        if text.len() > PATTERN_BYTES_MAX {
+            return Err(format!("it has {} bytes", text.len()));
+        }
+        let mut builder = RegexBuilder::new(text);
+        builder.unicode(false).size_limit(COMPILED_BYTES_MAX).dfa_size_limit(CACHE_BYTES_MAX);
+        match builder.build() {
+            Ok(engine) => Ok(Self { engine: Arc::new(engine) }),
+            // Several lines, the last of which says what is wrong.
+            Err(error) => {
+                let text = error.to_string();
+                let last = text.lines().last().unwrap_or_default();
+                Err(last.trim_start_matches("error: ").to_owned())
+            }
+        }
+    }
+
+    /// Whether it fits somewhere in a line.
+    #[must_use]
+    pub fn fits(&self, line: &[u8]) -> bool {
+        self.engine.is_match(line)
+    }
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.engine.as_str() == other.engine.as_str()
+    }
+}
+
+impl Eq for Pattern {}
 
 /// Bounds that all tails share.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -121,13 +182,31 @@ fn read_tail(layer: &Layer, block: &toml::Spanned<RawTail>) -> Result<TailConfig
             start_at.one_of(&[("end", StartAt::End), ("beginning", StartAt::Beginning)])
         })
         .transpose()?;
+    let multiline = Found::in_layer("tail.multiline", layer, &raw.multiline)
+        .map_or(Ok(Multiline::None), |multiline| read_multiline(&multiline))?;
     let exclude = Found::in_layer("tail.exclude", layer, &raw.exclude);
     Ok(TailConfig {
         name: name.value.clone(),
         paths: globs(&paths)?,
         exclude: exclude.map_or_else(|| Ok(none()), |exclude| globs(&exclude))?,
         start_at: start_at.unwrap_or(StartAt::End),
+        multiline,
         labels: read::labels(std::iter::once((layer, &raw.labels)))?,
+    })
+}
+
+fn read_multiline(found: &Found<'_, String>) -> Result<Multiline, ConfigError> {
+    let Some(pattern) = found.value.strip_prefix("regex:") else {
+        let word = found.value.as_str();
+        return match word {
+            "none" => Ok(Multiline::None),
+            "indent" => Ok(Multiline::Indent),
+            _ => Err(found.refuse(r#""none" or "indent" or 'regex:^\d{4}-'"#)),
+        };
+    };
+    Pattern::new(pattern).map(Multiline::Begins).map_err(|reason| {
+        let most = PATTERN_BYTES_MAX;
+        found.refuse(format_args!("regex: and a pattern of at most {most} bytes ({reason})"))
     })
 }
 
@@ -170,3 +249,9 @@ fn warn_of_patterns_twice(tails: &[TailConfig], warnings: &mut Vec<ConfigWarning
 
 /// Files open at a time: the sources that one device may have. Source: FAILURES page, section 5.
 const FILES_MAX: u64 = 256;
+/// Bytes of a pattern. Source: SECURITY page, section 6, as the two below.
+const PATTERN_BYTES_MAX: usize = 1 << 10;
+/// Memory of a compiled pattern.
+const COMPILED_BYTES_MAX: usize = 1 << 20;
+/// Scratch memory of a pattern that is in use.
+const CACHE_BYTES_MAX: usize = 8 << 20;

@@ -353,7 +353,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::config::{Globs, StartAt};
+    use crate::config::{Globs, Multiline, StartAt};
 
     #[test]
     fn patterns_reach_files_and_not_links_or_compressed_ones() {
@@ -455,6 +455,7 @@ mod tests {
                 paths: globs(pattern),
                 exclude: globs(exclude),
                 start_at: StartAt::End,
+                multiline: Multiline::None,
                 labels: BTreeMap::new(),
             }])
         }

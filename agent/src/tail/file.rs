@@ -18,6 +18,8 @@ pub(super) struct Cursor {
     /// The bytes before the position that a check covers.
     before: Vec<u8>,
     splitter: Splitter,
+    /// Bytes of lines that stand at the position and wait for the line after them, as of the last read.
+    held: usize,
 }
 
 /// What stands at a cursor. The cursor has moved behind it.
@@ -41,7 +43,7 @@ impl Cursor {
         let start = position.saturating_sub(looks_back);
         let count = usize::try_from(position - start).expect("a line is short");
         let splitter = splitter.after(&bytes_at(file, start, count)?);
-        Ok(Self { position, before, splitter })
+        Ok(Self { position, before, splitter, held: 0 })
     }
 
     /// A cursor at a position of content that comes in order, with the bytes before it: as many as the
@@ -49,7 +51,7 @@ impl Cursor {
     pub(super) fn after(before: &[u8], position: u64, splitter: Splitter) -> Self {
         let splitter = splitter.after(before);
         let before = before[before.len().saturating_sub(Check::BYTES)..].to_vec();
-        Self { position, before, splitter }
+        Self { position, before, splitter, held: 0 }
     }
 
     pub(super) fn position(&self) -> u64 {
@@ -64,6 +66,16 @@ impl Cursor {
     /// Reads on in a file that has a size.
     pub(super) fn read(&mut self, file: &File, size: u64) -> io::Result<Read> {
         self.read_with(file, size, Splitter::next)
+    }
+
+    /// Reads on in a file in which nothing has followed its last lines for long.
+    pub(super) fn flush(&mut self, file: &File, size: u64) -> io::Result<Read> {
+        self.read_with(file, size, Splitter::flush)
+    }
+
+    /// The position after the lines that wait for another one; `None` where none do.
+    pub(super) fn held(&self) -> Option<u64> {
+        (self.held > 0).then(|| self.position + self.held as u64)
     }
 
     /// Reads on in a file that is closed for good: its last line needs no end.
@@ -89,6 +101,7 @@ impl Cursor {
         if !self.still_fits(file, &bytes)? {
             return Ok(Read::Changed);
         }
+        self.held = if piece.is_none() { splitter.held(&bytes) } else { 0 };
         bytes.truncate(piece.as_ref().map_or(0, Piece::taken));
         self.splitter = splitter;
         Ok(self.pass(piece, bytes))
@@ -156,7 +169,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::config::LongLine;
+    use crate::config::{LongLine, Multiline};
 
     #[test]
     fn a_cursor_reads_finished_lines_and_stays_before_the_others() {
@@ -222,7 +235,8 @@ mod tests {
         }
 
         fn cursor(&self, position: u64) -> Cursor {
-            Cursor::at(&self.open(), position, Splitter::new(1024, LongLine::Split)).unwrap()
+            let splitter = Splitter::new(1024, LongLine::Split, Multiline::None);
+            Cursor::at(&self.open(), position, splitter).unwrap()
         }
 
         fn read(&self, cursor: &mut Cursor) -> (u64, Vec<u8>) {

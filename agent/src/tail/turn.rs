@@ -24,7 +24,7 @@ use rustix::io::Errno;
 
 use self::carrying::Carrier;
 use self::packed::{PackedFiles, Rest};
-use self::scan::Sighted;
+use self::scan::{Sighted, is_named_after};
 use self::tailed::{Place, Role, Tailed};
 use super::discover::Discovery;
 use super::identity::{Facts, FileKey};
@@ -32,7 +32,7 @@ use super::known::Streams;
 use super::lines::Splitter;
 use super::notice::Notice;
 use super::{Chunk, FileStatus, Landed, Landing, LandingClosed, Moment};
-use crate::config::{TailConfig, TailLimits};
+use crate::config::{Multiline, TailConfig, TailLimits};
 
 /// All tailed files, and where their lines go.
 #[derive(Debug)]
@@ -391,8 +391,18 @@ impl<L: Landing> Tail<L> {
         self.streams.as_mut().expect("files are looked at only once it is known what was read")
     }
 
-    fn splitter(&self) -> Splitter {
-        Splitter::new(self.limits.max_line.as_usize(), self.limits.long_line)
+    /// The splitter for what is or was at one of these paths: of the tail that names it, or the file that
+    /// it is a rotated generation of.
+    fn splitter(&self, paths: &[&Path]) -> Splitter {
+        let own = paths.iter().find_map(|path| self.discovery.tail_of(path));
+        let of_generation = || {
+            let is_home =
+                |sighted: &&Sighted| paths.iter().any(|path| is_named_after(path, &sighted.path));
+            self.named.iter().find(is_home).and_then(|home| self.discovery.tail_of(&home.path))
+        };
+        let multiline = own.or_else(of_generation).map(|tail| self.tails[tail].multiline.clone());
+        let multiline = multiline.unwrap_or(Multiline::None);
+        Splitter::new(self.limits.max_line.as_usize(), self.limits.long_line, multiline)
     }
 }
 

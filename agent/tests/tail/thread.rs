@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use headwater_agent::config::{Config, Globs, StartAt, TailConfig};
+use headwater_agent::config::{Config, Globs, Multiline, StartAt, TailConfig};
 use headwater_agent::tail::{
     self, Chunk, FileStatuses, Known, Landed, Landing, LandingClosed, Start, TailError,
 };
@@ -110,6 +110,7 @@ fn config(folder: &Path) -> Config {
         paths: Globs::new(&[pattern]).unwrap(),
         exclude: Globs::new(&[]).unwrap(),
         start_at: StartAt::Beginning,
+        multiline: Multiline::None,
         labels: std::collections::BTreeMap::new(),
     };
     Config { tails: vec![tail], ..Config::default() }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use headwater_agent::config::{
-    ByteCount, Config, Globs, LongLine, StartAt, TailConfig, TailLimits,
+    ByteCount, Config, Globs, LongLine, Multiline, StartAt, TailConfig, TailLimits,
 };
 use headwater_agent::tail::{
     CHUNK_BYTES_MAX, CHUNK_LINES_MAX, Chunk, FileStatus, Known, KnownStream, Landed, Landing,
@@ -250,6 +250,7 @@ impl World {
             paths: Globs::new(&paths).unwrap(),
             exclude: Globs::new(&[]).unwrap(),
             start_at,
+            multiline: Multiline::None,
             labels: BTreeMap::new(),
         });
     }
@@ -263,6 +264,11 @@ impl World {
     pub(crate) fn with_lines(mut self, max_line: u64, long_line: LongLine) -> Self {
         self.limits.max_line = ByteCount(max_line);
         self.limits.long_line = long_line;
+        self
+    }
+
+    pub(crate) fn with_multiline(mut self, multiline: Multiline) -> Self {
+        self.tails[0].multiline = multiline;
         self
     }
 
@@ -336,6 +342,12 @@ impl World {
     pub(crate) fn pass(&mut self, time: Duration) {
         self.now.at += time;
         self.now.time_us += i64::try_from(time.as_micros()).unwrap();
+    }
+
+    /// Lets everything be read, and so much time pass that no line waits for another one.
+    pub(crate) fn pass_the_wait(&mut self) {
+        self.run();
+        self.run();
     }
 
     /// Lets so much time pass that what is closed for good is closed.

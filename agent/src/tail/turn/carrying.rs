@@ -1,7 +1,7 @@
 //! Unpacking a compressed file: past what was read of its run, then on from there as that run.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use headwater_protocol::position::{Check, Stream};
 use headwater_protocol::record::{Cause, Fingerprint, Gap, SourceInfo};
@@ -12,6 +12,7 @@ use super::unpacking::{Unpacked, Unpacker};
 use super::{Interrupt, Tail};
 use crate::tail::file::Cursor;
 use crate::tail::identity::{FileKey, is_repetitive};
+use crate::tail::lines::Splitter;
 use crate::tail::notice::Notice;
 use crate::tail::resume::{Kind, Likeness, Original, alike, classify};
 use crate::tail::{CHUNK_BYTES_MAX, Chunk, FileStatus, KnownStream, Landing, Moment, Start};
@@ -128,7 +129,7 @@ impl<L: Landing> Tail<L> {
         known: &KnownStream,
         now: Moment,
     ) -> Result<Option<Carrier>, Interrupt> {
-        let splitter = self.splitter();
+        let splitter = self.splitter_of(&carrier.order);
         let kept = splitter.looks_back().max(Check::BYTES);
         let Stage::Passing { passed, head, recent } = &mut carrier.stage else {
             return Ok(Some(carrier));
@@ -178,12 +179,23 @@ impl<L: Landing> Tail<L> {
         Ok(Some(carrier))
     }
 
+    /// As the run's own file was split.
+    fn splitter_of(&self, order: &Order) -> Splitter {
+        let home = self.home_of(order);
+        self.splitter(&[self.streams().path(order.stream).unwrap_or(home), home])
+    }
+
+    /// The path that a compressed file is a rotated generation of.
+    fn home_of<'a>(&'a self, order: &'a Order) -> &'a Path {
+        let packed = self.packed.files.get(&order.key);
+        packed.map_or(order.path.as_path(), |packed| packed.home.as_path())
+    }
+
     /// Begins another run of the same source, because the ledger may have forgotten the one before.
     fn carry_anew(&mut self, carrier: &mut Carrier) -> Result<(), Interrupt> {
         let Stage::Passing { passed, head, .. } = &carrier.stage else { return Ok(()) };
         let former = carrier.order.stream;
-        let home = self.packed.files.get(&carrier.order.key).map(|packed| packed.home.as_path());
-        let path = self.streams().path(former).or(home).unwrap_or(&carrier.order.path);
+        let path = self.streams().path(former).unwrap_or(self.home_of(&carrier.order));
         let path = std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()).to_vec();
         let info = SourceInfo::File { path, fingerprint: Fingerprint::of(head) };
         let start = Start::new(*passed, head);

@@ -17,14 +17,14 @@ impl<L: Landing> Tail<L> {
     /// Reads at most one chunk of lines.
     pub(super) fn read_on(&mut self, file: &mut Tailed, now: Moment) -> Result<(), Interrupt> {
         let look = (file.facts.size, file.facts.changed);
-        if file.read_up == Some(look) {
+        if file.read_up == Some(look) && !file.waits_no_more(now.at) {
             file.due = false;
             return Ok(());
         }
-        let Role::Reading { cursor, .. } = &mut file.role else {
+        if !matches!(file.role, Role::Reading { .. }) {
             return Ok(());
-        };
-        match cursor.read(&file.file, file.facts.size)? {
+        }
+        match file.read(now.at)? {
             Read::Nothing => {
                 file.due = false;
                 file.read_up = Some(look);
@@ -106,9 +106,11 @@ impl<L: Landing> Tail<L> {
         stream: Option<Stream>,
         position: u64,
     ) -> Result<(), Interrupt> {
-        let cursor = Cursor::at(&file.file, position, self.splitter())?;
+        let splitter = self.splitter(&[&file.home, &file.path]);
+        let cursor = Cursor::at(&file.file, position, splitter)?;
         file.head = read_part(head_of(&file.file)?, position);
         file.role = Role::Reading { stream, cursor };
+        file.held = None;
         file.read_up = None;
         file.due = true;
         self.remember_head(file);

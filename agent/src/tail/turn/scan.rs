@@ -225,6 +225,7 @@ impl<L: Landing> Tail<L> {
             head: Vec::new(),
             size_before: None,
             read_up: None,
+            held: None,
             owed: None,
             still_since: now.at,
             due: true,

@@ -1,6 +1,7 @@
 //! The state of one open file.
 
 use std::fs::File;
+use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use headwater_protocol::position::{SourceId, Stream};
 
 use super::Start;
 use crate::tail::FileStatus;
-use crate::tail::file::Cursor;
+use crate::tail::file::{Cursor, Read};
 use crate::tail::identity::Facts;
 
 /// An open file.
@@ -33,6 +34,8 @@ pub(super) struct Tailed {
     pub(super) size_before: Option<u64>,
     /// Size and time of change at which nothing was left to read; `None` if there may be more.
     pub(super) read_up: Option<(u64, i64)>,
+    /// Lines that wait for the one after them; `None` where none does.
+    pub(super) held: Option<Held>,
     /// How much of a run this file, a copy, should hold: what was seen of the original.
     pub(super) owed: Option<u64>,
     /// Since when neither size nor content has changed.
@@ -41,6 +44,21 @@ pub(super) struct Tailed {
     pub(super) due: bool,
     pub(super) stalled: Option<String>,
     pub(super) retry_at: Option<Instant>,
+}
+
+/// Lines that may not be all of their record.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Held {
+    /// The position after them.
+    pub(super) end: u64,
+    /// Since when they are the last ones.
+    pub(super) since: Instant,
+}
+
+impl Held {
+    fn waits_no_more(self, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) >= NEXT_LINE_WAIT
+    }
 }
 
 /// How a file stands in its folder.
@@ -99,8 +117,35 @@ impl Tailed {
         }
     }
 
+    /// Reads on. Lines that waited long enough for the one after them are a record, even if a part of that
+    /// one is there.
+    pub(super) fn read(&mut self, now: Instant) -> io::Result<Read> {
+        let Role::Reading { cursor, .. } = &mut self.role else {
+            return Ok(Read::Nothing);
+        };
+        let read = cursor.read(&self.file, self.facts.size)?;
+        let before = self.held;
+        self.held = cursor.held().map(|end| {
+            let since = before.filter(|held| held.end == end).map_or(now, |held| held.since);
+            Held { end, since }
+        });
+        match (read, self.held) {
+            (Read::Nothing, Some(held)) if held.waits_no_more(now) => {
+                self.held = None;
+                cursor.flush(&self.file, self.facts.size)
+            }
+            (read, _) => Ok(read),
+        }
+    }
+
+    /// Whether lines have waited long enough for the one after them.
+    pub(super) fn waits_no_more(&self, now: Instant) -> bool {
+        self.held.is_some_and(|held| held.waits_no_more(now))
+    }
+
     pub(super) fn unsettle(&mut self) {
         self.role = Role::Unsettled;
+        self.held = None;
         self.head = Vec::new();
         self.read_up = None;
         self.due = true;
@@ -136,3 +181,8 @@ impl Tailed {
         }
     }
 }
+
+/// How long the last line of a record of several lines waits for the line after it. Writers hand over a
+/// stack trace in one go or within milliseconds; a reader should see it about as soon as any other line,
+/// which a batch keeps for a second at most.
+const NEXT_LINE_WAIT: Duration = Duration::from_secs(1);
