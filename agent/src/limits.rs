@@ -3,7 +3,8 @@
 //!
 //! At rest an agent holds some 6 MB (LIMITS page, section 6). Under load it adds what is listed here:
 //! 6 MiB that wait in the spool's thread, some 11 MiB while a batch of the largest body is packed
-//! (columns, body, zstd's buffers), 2 MiB that QUIC sends, 1 MiB of pages: some 26 MB in all.
+//! (columns, body, zstd's buffers), 2 MiB that QUIC sends, 1 MiB of pages: some 26 MB in all. Two rotated
+//! logs that are unpacked at a time take 1.2 MiB more, a pattern of records of several lines a few.
 
 /// Bytes of chunks that wait for the spool's thread or for a seal: one batch of the largest body that
 /// fills while another is packed. Beyond it the reading of files waits.

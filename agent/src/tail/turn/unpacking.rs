@@ -104,7 +104,7 @@ impl Cover {
 
 /// What each member begins with. Source: RFC 1952, section 2.3.1.
 const MAGIC: [u8; 2] = [0x1f, 0x8b];
-/// Compressed bytes that are read at a time: one read of the disk for some 300 KiB of a log.
+/// Compressed bytes that are read at a time: one read of the disk for some 150 KiB of a log.
 const INPUT_BYTES: usize = 32 << 10;
 
 #[cfg(test)]
