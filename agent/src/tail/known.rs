@@ -54,6 +54,14 @@ impl Streams {
         self.by_path.get(path.as_os_str().as_bytes()).copied()
     }
 
+    /// The latest run at a path of which anything was read.
+    pub(super) fn last_read_at(&self, path: &Path) -> Option<Stream> {
+        let is_read = |(stream, known): &(Stream, &KnownStream)| {
+            known.position > 0 && self.path(*stream) == Some(path)
+        };
+        self.iter().filter(is_read).map(|(stream, _)| stream).max_by_key(|stream| stream.run)
+    }
+
     /// Every path that a run was first read at.
     pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
         self.by_path.keys().map(|path| Path::new(OsStr::from_bytes(path)))

@@ -10,7 +10,8 @@ use crate::config::{LongLine, Multiline};
 ///
 /// A record of several lines begins where the one before ended, whatever line that is: so no state is
 /// needed to go on at a position. It is complete when the line after it begins another, or when the wait
-/// for that line is over ([`Splitter::flush`]).
+/// for that line is over ([`Splitter::flush`]). Of one that is cut, the line that crosses the limit is
+/// left out from there on, and the next line begins another.
 ///
 /// Whether a line is too long is decided only once it cannot be otherwise, so that a line of exactly
 /// the limit is whole, however late its end comes.

@@ -325,7 +325,11 @@ impl<L: Landing> Tail<L> {
     /// Whether a file that begins a run has to wait until it is known where the one before it ended.
     fn waits_for_predecessor(&mut self, file: &Tailed, now: Moment) -> bool {
         let begins = matches!(file.role, Role::Reading { stream: None, .. });
-        let before = file.source.filter(|_| begins).and_then(|source| self.missing(file, source));
+        let source = file.source.filter(|_| begins);
+        let before = source.and_then(|source| {
+            let truncated = || self.truncated_before(file, source).filter(|_| file.position() == 0);
+            self.missing(file, source).or_else(truncated)
+        });
         before.is_some_and(|before| self.rest_of(before, now) == Rest::Unknown)
     }
 

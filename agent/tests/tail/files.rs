@@ -287,7 +287,8 @@ fn a_file_above_the_limit_waits_for_one_that_comes_to_rest() {
     assert_eq!(world.runs(), 3, "a file that rested goes on as it was");
 }
 
-fn as_nobody(work: impl FnOnce()) {
+/// Does work as a user who may not read everything.
+pub(crate) fn as_nobody(work: impl FnOnce()) {
     let root = Uid::ROOT;
     if !rustix::process::geteuid().is_root() {
         return work();

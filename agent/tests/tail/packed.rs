@@ -1,11 +1,13 @@
 //! Files that were rotated and compressed: the packed sibling is the end of what was being read.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use headwater_agent::tail::Notice;
 use headwater_protocol::record::Cause;
 
+use crate::files::as_nobody;
 use crate::world::{World, numbered, numbers, packed};
 
 /// What stands before the position when the agent goes.
@@ -170,6 +172,41 @@ fn two_rotations_while_the_agent_was_down_are_read_where_the_first_one_is_packed
 }
 
 #[test]
+fn what_is_packed_of_a_file_of_which_nothing_was_read_is_left_alone_and_nothing_waits_for_it() {
+    for copied in [false, true] {
+        for (read, at_end) in [("", false), ("unfinished", false), ("", true)] {
+            let mut world = World::new("x.log");
+            if at_end {
+                world = world.starting_at_the_end();
+            }
+            world.append("x.log.1", numbered(900..910));
+            world.gzip("x.log.1");
+            world.append("x.log", read);
+            world.run();
+            world.kill();
+            world.append("x.log", numbered(0..10));
+            world.rename("x.log.1.gz", "x.log.2.gz");
+            if copied {
+                world.copy("x.log", "x.log.1");
+                world.truncate("x.log", 0);
+            } else {
+                world.rename("x.log", "x.log.1");
+            }
+            world.gzip("x.log.1");
+            world.append("x.log", numbered(10..20));
+            world.restart();
+            world.restart();
+            let case = format!("copied {copied}, {read:?} was there, at its end: {at_end}");
+            assert_eq!(numbers(&world.lines()), (10..20).collect::<Vec<_>>(), "{case}");
+            // Where a run had begun, its file is missed.
+            let is_missed = at_end && !copied;
+            let gaps = if is_missed { vec![(Cause::Suspected, 0)] } else { vec![] };
+            assert_eq!(world.gaps(), gaps, "{case}");
+        }
+    }
+}
+
+#[test]
 fn a_generation_that_came_and_was_packed_unseen_is_declared_once_and_not_read() {
     let mut world = World::new("x.log");
     world.append("x.log.1", numbered(900..910));
@@ -190,6 +227,30 @@ fn a_generation_that_came_and_was_packed_unseen_is_declared_once_and_not_read() 
     let expected: Vec<u64> = (0..20).chain(30..40).collect();
     assert_eq!(numbers(&world.lines()), expected, "what no run is known of is never read");
     assert_eq!(world.gaps(), [(Cause::Suspected, 0)], "and said to be missing");
+}
+
+#[test]
+fn a_copy_that_was_packed_of_what_nobody_had_read_is_declared_once() {
+    let mut world = World::new("x.log");
+    world.append("x.log", numbered(0..10));
+    world.run();
+    world.append("x.log", numbered(10..20));
+    world.run();
+    world.kill();
+    let rotate = |name: &str, seconds| {
+        world.copy("x.log", name);
+        world.truncate("x.log", 0);
+        age(&world, name, seconds);
+        world.gzip(name);
+    };
+    rotate("x.log.2", 100);
+    world.append("x.log", numbered(20..30));
+    rotate("x.log.1", 0);
+    world.append("x.log", numbered(30..40));
+    world.restart();
+    world.restart();
+    assert_eq!(numbers(&world.lines()), (0..20).chain(30..40).collect::<Vec<_>>());
+    assert_eq!(world.gaps(), [(Cause::Suspected, 0)]);
 }
 
 #[test]
@@ -239,6 +300,80 @@ fn files_that_begin_alike_are_told_apart_by_the_bytes_before_the_position() {
         world.lines().into_iter().filter(|line| line.contains("line")).collect();
     assert_eq!(numbers(&lines), (0..30).collect::<Vec<_>>());
     assert_eq!(world.gaps(), []);
+}
+
+#[test]
+fn a_long_file_that_was_read_up_is_known_by_its_length_and_a_rival_by_its_bytes() {
+    let heading = "a heading that every file of this log has\n".repeat(40);
+    let mut world = World::new("x.log");
+    // 45 bytes each: above what is passed over in one turn.
+    world.append("x.log", heading.clone() + &numbered(0..100_000));
+    world.run();
+    world.kill();
+    world.copy("x.log", "copy");
+    // Another generation, as long as what was read, hides the one that goes on.
+    world.append("x.log.1", heading.clone() + &numbered(200_000..300_000));
+    world.gzip("x.log.1");
+    world.append("x.log", numbered(100_000..100_010));
+    world.rename("x.log", "x.log.2");
+    world.gzip("x.log.2");
+    age(&world, "x.log.1.gz", 1_000);
+    world.append("x.log", "the successor\n");
+    world.restart();
+    let read: Vec<String> =
+        world.lines().into_iter().filter(|line| line.contains(" line ")).collect();
+    assert_eq!(numbers(&read), (0..100_010).collect::<Vec<_>>());
+    assert_eq!(world.gaps(), []);
+
+    let mut world = World::new("x.log");
+    world.append("x.log", numbered(0..100_000));
+    world.run();
+    world.kill();
+    world.rename("x.log", "x.log.1");
+    world.gzip("x.log.1");
+    world.append("x.log", numbered(100_000..100_001));
+    world.pass(Duration::from_secs(2));
+    world.turn();
+    assert_eq!(world.lines().len(), 100_001, "nothing is passed over for it");
+    assert_eq!(world.gaps(), []);
+}
+
+#[test]
+fn files_that_are_named_by_date_are_read_to_their_ends_where_they_were_packed() {
+    let mut world = World::new("app-*.log");
+    world.append("app-2026-11-25.log", numbered(0..10));
+    world.run();
+    world.kill();
+    world.append("app-2026-11-25.log", numbered(10..20));
+    world.gzip("app-2026-11-25.log");
+    world.append("app-2026-11-26.log", numbered(20..30));
+    world.restart();
+    world.restart();
+    let mut found = numbers(&world.lines());
+    found.sort_unstable();
+    assert_eq!((found, world.gaps()), ((0..30).collect(), vec![]));
+}
+
+#[test]
+fn a_packed_file_that_becomes_readable_is_read_then() {
+    let mut world = World::new("x.log");
+    fs::set_permissions(world.path(""), fs::Permissions::from_mode(0o755)).unwrap();
+    world.append("x.log", numbered(0..10));
+    world.run();
+    world.kill();
+    world.append("x.log", numbered(10..20));
+    world.rename("x.log", "x.log.1");
+    world.gzip("x.log.1");
+    fs::set_permissions(world.path("x.log.1.gz"), fs::Permissions::from_mode(0o000)).unwrap();
+    world.append("x.log", numbered(20..30));
+    as_nobody(|| world.restart());
+    assert_eq!(numbers(&world.lines()), (0..10).chain(20..30).collect::<Vec<_>>());
+    assert_eq!(world.was_told(|notice| matches!(notice, Notice::Unreadable { .. })), 1);
+    assert_eq!(world.gaps(), [(Cause::Suspected, 0)], "nobody knows whether there is more");
+    fs::set_permissions(world.path("x.log.1.gz"), fs::Permissions::from_mode(0o644)).unwrap();
+    world.pass(Duration::from_secs(31));
+    as_nobody(|| world.run());
+    assert_eq!(numbers(&world.lines()), (0..30).collect::<Vec<_>>());
 }
 
 #[test]

@@ -23,6 +23,10 @@ pub(super) struct Order {
     pub(super) key: FileKey,
     pub(super) path: PathBuf,
     pub(super) stream: Stream,
+    /// Up to which the run was read.
+    pub(super) position: u64,
+    /// Of the content, modulo 4 GiB.
+    pub(super) length: u64,
     /// What became of the run's own file.
     pub(super) original: Original,
     /// How much of the run was seen of its own file; `None` where that is not known.
@@ -75,15 +79,15 @@ impl Carrier {
 
     pub(super) fn status(&self) -> FileStatus {
         let position = match &self.stage {
-            Stage::Passing { passed, .. } => *passed,
+            Stage::Passing { .. } => self.order.position,
             Stage::Reading { cursor, .. } => cursor.position(),
         };
         FileStatus {
             path: self.order.path.clone(),
             stream: Some(self.order.stream),
             position,
-            // How long the content is shows only at its end.
-            size: position,
+            // Above 4 GiB how long the content is shows only at its end.
+            size: self.order.length.max(position),
             stalled: None,
         }
     }
@@ -108,17 +112,22 @@ impl<L: Landing> Tail<L> {
     }
 
     /// Goes on with one of them; `None` if it is not unpacked any further.
-    fn step(&mut self, mut carrier: Carrier, now: Moment) -> Result<Option<Carrier>, Interrupt> {
+    fn step(&mut self, carrier: Carrier, now: Moment) -> Result<Option<Carrier>, Interrupt> {
         let stream = carrier.order.stream;
-        // The file itself has been found after all.
+        // The file itself has been found after all, or the run went on by other means.
         let is_read = self.files.values().any(|file| file.stream() == Some(stream));
-        let Some(known) = self.streams().get(stream).filter(|_| !is_read).cloned() else {
-            return Ok(None);
-        };
-        match &mut carrier.stage {
-            Stage::Passing { .. } => self.pass_on(carrier, &known, now),
-            Stage::Reading { cursor, .. } if cursor.position() != known.position => Ok(None),
-            Stage::Reading { .. } => self.carry_on(carrier, now),
+        let known = self.streams().get(stream).filter(|_| !is_read).cloned();
+        let known = known.filter(|known| match &carrier.stage {
+            Stage::Passing { .. } => known.position == carrier.order.position,
+            Stage::Reading { cursor, .. } => known.position == cursor.position(),
+        });
+        match (&carrier.stage, known) {
+            (_, None) => {
+                self.release_packed(carrier.order.key);
+                Ok(None)
+            }
+            (Stage::Passing { .. }, Some(known)) => self.pass_on(carrier, &known, now),
+            (Stage::Reading { .. }, Some(_)) => self.carry_on(carrier, now),
         }
     }
 
@@ -172,8 +181,6 @@ impl<L: Landing> Tail<L> {
         }
         let cursor = Cursor::after(recent, known.position, splitter);
         self.hold_packed(carrier.order.key, carrier.order.stream);
-        let (path, home) = (carrier.order.path.clone(), self.home_of(&carrier.order).to_owned());
-        self.tell(Notice::Unpacked { path, home });
         if self.streams().is_forgotten(carrier.order.stream) {
             self.carry_anew(&mut carrier)?;
         }
@@ -235,6 +242,9 @@ impl<L: Landing> Tail<L> {
         let (check, position) = (cursor.check(), cursor.position());
         let end = *end;
         if let Some(chunk) = chunk_of(read, stream, check, now.time_us) {
+            let (path, home) =
+                (carrier.order.path.clone(), self.home_of(&carrier.order).to_owned());
+            self.tell(Notice::Unpacked { path, home });
             self.append(chunk)?;
             return if position > UNPACKED_BYTES_MAX {
                 self.end_carrying(&carrier, true, now)
@@ -283,6 +293,6 @@ impl<L: Landing> Tail<L> {
 
 /// Bytes of content that are passed over in a turn: some 10 ms of work at 400 MB/s (measured), after which
 /// others have theirs.
-const PASSED_BYTES_PER_TURN: u64 = 4 << 20;
+pub(super) const PASSED_BYTES_PER_TURN: u64 = 4 << 20;
 /// Bytes of content that are unpacked at a time while they are passed over.
 const PASSED_BYTES: usize = 64 << 10;

@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 use headwater_protocol::position::{Check, SourceId, Stream};
 use headwater_protocol::record::Fingerprint;
 
-use super::carrying::{Carrier, Order};
+use super::carrying::{Carrier, Order, PASSED_BYTES_PER_TURN};
 use super::closing::COPY_STILL;
-use super::scan::{Homes, is_named_after};
+use super::scan::{Homes, RETRY_UNREADABLE, is_named_after};
 use super::unpacking::Cover;
 use super::{Role, Tail, Tailed};
 use crate::tail::access::Refusal;
@@ -51,16 +51,20 @@ pub(super) struct Packed {
     pub(super) holds: Option<Stream>,
     /// It ended in the middle.
     pub(super) cut: Option<Cut>,
+    /// It could not be read, and is not tried before; `None` if that has not happened.
+    unreadable_until: Option<Instant>,
 }
 
 /// How a compressed file ended in the middle.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cut {
     /// Its size then.
-    pub(super) size: u64,
+    size: u64,
     /// Since when it has had that size.
-    pub(super) since: Instant,
-    pub(super) retry_at: Instant,
+    since: Instant,
+    /// When that was seen first.
+    first: Instant,
+    retry_at: Instant,
 }
 
 /// Where the rest of a run is, as far as compressed files go.
@@ -128,6 +132,7 @@ impl<L: Landing> Tail<L> {
                     refused: BTreeMap::new(),
                     holds: None,
                     cut: None,
+                    unreadable_until: None,
                 };
                 self.packed.files.insert(facts.key, packed);
             }
@@ -140,13 +145,15 @@ impl<L: Landing> Tail<L> {
             return Rest::Nowhere;
         }
         self.look_into_packed(now);
-        let Some(known) = self.streams().get(stream) else { return Rest::Nowhere };
-        let position = known.position;
-        let holds = |packed: &Packed| packed.holds == Some(stream);
-        if self.packed.files.values().any(holds) {
+        if self.packed.files.values().any(|packed| packed.holds == Some(stream)) {
             return Rest::Found;
         }
-        if self.candidates(stream, position).is_empty() { Rest::Nowhere } else { Rest::Unknown }
+        // Of any other run nothing is looked for, so nothing is waited for.
+        let orphan = self.orphans().into_iter().find(|orphan| orphan.stream == stream);
+        match orphan {
+            Some(orphan) if !self.candidates(stream, orphan.position).is_empty() => Rest::Unknown,
+            Some(_) | None => Rest::Nowhere,
+        }
     }
 
     /// Begins to unpack what may hold the rest of a run, as far as there is room for it. The run that was
@@ -155,54 +162,74 @@ impl<L: Landing> Tail<L> {
         if self.packed.files.is_empty() {
             return;
         }
-        for Orphan { stream, position, original } in self.orphans() {
-            for key in self.candidates(stream, position) {
-                self.look_into(key, stream, original, now);
+        self.retry_unreadable(now);
+        let mut pairs: Vec<(FileKey, Orphan)> = Vec::new();
+        for orphan in self.orphans() {
+            for key in self.candidates(orphan.stream, orphan.position) {
+                if self.begins_like(key, &orphan, now) {
+                    pairs.push((key, orphan));
+                }
             }
+        }
+        for (key, orphan) in &pairs {
+            let rivals = pairs
+                .iter()
+                .filter(|(other_key, other)| (other_key == key) != (other.stream == orphan.stream));
+            self.look_into(*key, orphan, rivals.count() == 0, now);
         }
     }
 
-    fn look_into(&mut self, key: FileKey, stream: Stream, original: Original, now: Moment) {
-        let Some(known) = self.streams().get(stream).cloned() else { return };
-        let Some(packed) = self.packed.files.get(&key) else { return };
-        let waits = packed.cut.is_some_and(|cut| now.at < cut.retry_at);
-        let is_carried = self.packed.carriers.iter().any(|carrier| carrier.is(key));
-        if waits || is_carried {
-            return;
-        }
-        let remembered = self.heads.get(&stream).map(Vec::as_slice);
-        let (is_alike, length) = match packed.cover() {
-            Ok(Some(cover)) => {
+    /// Whether a compressed file begins like a run; if not, it is not asked about that run again.
+    fn begins_like(&mut self, key: FileKey, orphan: &Orphan, now: Moment) -> bool {
+        let Orphan { stream, position, .. } = *orphan;
+        let (streams, heads) = (self.streams.as_ref(), &self.heads);
+        let known = streams.and_then(|streams| streams.get(stream));
+        let Some((packed, known)) = self.packed.files.get(&key).zip(known) else { return false };
+        let is_alike = packed.cover().map(|cover| {
+            cover.is_some_and(|cover| {
                 let content = Start::new(0, &cover.head).content;
                 let is_named = known.info.is_some() || content == stream.run.content();
-                let is_alike = alike(&known, remembered, &cover.head).is_some();
-                (is_named && is_alike, Some(cover.length))
-            }
-            Ok(None) => (false, None),
-            Err(error) => return self.give_up_packed(key, stream, &error),
-        };
-        if !is_alike || known.position > UNPACKED_BYTES_MAX {
-            self.refuse_packed(key, stream);
-        } else if length.is_some_and(|length| u64::from(length) == known.position & LENGTH_MASK) {
-            // Nothing follows: that need not be proved byte by byte at each start.
+                let remembered = heads.get(&stream).map(Vec::as_slice);
+                is_named && alike(known, remembered, &cover.head).is_some()
+            })
+        });
+        match is_alike {
+            Ok(true) if position <= UNPACKED_BYTES_MAX => return true,
+            Ok(_) => self.refuse_packed(key, stream),
+            Err(error) => self.give_up_packed(key, stream, &error, now),
+        }
+        false
+    }
+
+    /// Goes on with a compressed file that begins like a run. `is_only` says that no other one does, and
+    /// that it begins like no other run.
+    fn look_into(&mut self, key: FileKey, orphan: &Orphan, is_only: bool, now: Moment) {
+        let Orphan { stream, position, .. } = *orphan;
+        let Some(packed) = self.packed.files.get(&key) else { return };
+        let length = packed.length();
+        let waits = packed.cut.is_some_and(|cut| now.at < cut.retry_at);
+        let is_carried = self.packed.carriers.iter().any(|carrier| carrier.is(key));
+        let is_answered = !packed.may_hold(stream, position) || self.finished.contains(&stream);
+        if waits || is_carried || is_answered {
+            return;
+        }
+        let is_long = position > PASSED_BYTES_PER_TURN;
+        if is_only && is_long && length == Some(position & LENGTH_MASK) {
+            // Nothing follows: that need not be proved byte by byte at each start, where it would take time.
             self.hold_packed(key, stream);
             self.note_finished(stream);
         } else if self.packed.carriers.len() < CARRIERS_MAX {
-            match self.carrier(key, stream, original, now) {
+            match self.carrier(key, orphan, now) {
                 Ok(carrier) => self.packed.carriers.push(carrier),
-                Err(error) => self.give_up_packed(key, stream, &error),
+                Err(error) => self.give_up_packed(key, stream, &error, now),
             }
         }
     }
 
-    fn carrier(
-        &mut self,
-        key: FileKey,
-        stream: Stream,
-        original: Original,
-        now: Moment,
-    ) -> io::Result<Carrier> {
+    fn carrier(&mut self, key: FileKey, orphan: &Orphan, now: Moment) -> io::Result<Carrier> {
+        let Orphan { stream, position, original } = *orphan;
         let owed = self.packed.truncated.get(&stream).copied().flatten();
+        let patience = self.limits.deleted_grace;
         let packed = self.packed.files.get_mut(&key).ok_or(io::ErrorKind::NotFound)?;
         let file = open(&packed.path)?;
         let facts = Facts::of(&file)?;
@@ -211,21 +238,36 @@ impl<L: Landing> Tail<L> {
         }
         packed.facts = facts;
         let is_settled = packed.cut.is_some_and(|cut| {
-            cut.size == facts.size && now.at.saturating_duration_since(cut.since) >= COPY_STILL
+            let is_still = now.at.saturating_duration_since(cut.since) >= COPY_STILL;
+            let is_old = now.at.saturating_duration_since(cut.first) >= patience;
+            (cut.size == facts.size && is_still) || is_old
         });
+        let length = packed.length().unwrap_or(0);
         let (path, size) = (packed.path.clone(), facts.size);
-        let order = Order { key, path, stream, original, owed, size, is_settled };
+        let order = Order { key, path, stream, position, length, original, owed, size, is_settled };
         Ok(Carrier::new(order, file))
     }
 
+    /// Asks again of files that could not be read: a person may have changed their rights.
+    fn retry_unreadable(&mut self, now: Moment) {
+        for packed in self.packed.files.values_mut() {
+            if packed.unreadable_until.is_some_and(|until| now.at >= until) {
+                packed.unreadable_until = None;
+                packed.refused.clear();
+            }
+        }
+    }
+
     /// A compressed file that can't be read says nothing of a run.
-    fn give_up_packed(&mut self, key: FileKey, stream: Stream, error: &io::Error) {
+    fn give_up_packed(&mut self, key: FileKey, stream: Stream, error: &io::Error, now: Moment) {
         if error.kind() == io::ErrorKind::NotFound {
             self.packed.files.remove(&key);
             self.discovery.forget_listings();
             return;
         }
-        if let Some(path) = self.packed.files.get(&key).map(|packed| packed.path.clone()) {
+        if let Some(packed) = self.packed.files.get_mut(&key) {
+            packed.unreadable_until = Some(now.at + RETRY_UNREADABLE);
+            let path = packed.path.clone();
             let refusal = Refusal::of(&path, error);
             self.tell(Notice::Unreadable { path, refusal });
         }
@@ -246,6 +288,13 @@ impl<L: Landing> Tail<L> {
         }
     }
 
+    /// A run goes on elsewhere: the file is open to others, and to the run if it needs it again.
+    pub(super) fn release_packed(&mut self, key: FileKey) {
+        if let Some(packed) = self.packed.files.get_mut(&key) {
+            packed.holds = None;
+        }
+    }
+
     /// Those that were read furthest come first.
     fn orphans(&self) -> Vec<Orphan> {
         let mut open: BTreeMap<SourceId, &Tailed> = BTreeMap::new();
@@ -259,6 +308,10 @@ impl<L: Landing> Tail<L> {
         let original = |stream: Stream| match open.get(&stream.source).map(|file| &file.role) {
             _ if self.packed.truncated.contains_key(&stream) => Some(Original::Truncated),
             Some(Role::Reading { stream: Some(_), .. }) => Some(Original::Truncated),
+            // From its start, as another run that begins with its first line.
+            Some(Role::Reading { stream: None, cursor }) if cursor.position() == 0 => {
+                Some(Original::Truncated)
+            }
             Some(
                 Role::Reading { stream: None, .. } | Role::Unsettled | Role::Copy | Role::Twin,
             ) => None,
@@ -297,9 +350,10 @@ impl<L: Landing> Tail<L> {
         family.into_iter().map(|(_, key)| key).collect()
     }
 
-    /// Whether a compressed file ended in the middle and is to be looked at again.
+    /// Whether a compressed file ended in the middle or could not be read, and is to be looked at again.
     pub(super) fn awaits_packed(&self) -> bool {
-        self.packed.files.values().any(|packed| packed.cut.is_some())
+        let mut files = self.packed.files.values();
+        files.any(|packed| packed.cut.is_some() || packed.unreadable_until.is_some())
     }
 
     /// Whether there is a compressed generation of a path that was written to after the one that holds a
@@ -332,6 +386,11 @@ impl Packed {
         Ok(self.cover.get().and_then(Option::as_ref))
     }
 
+    /// The length of its content modulo 4 GiB; `None` where it shows none.
+    fn length(&self) -> Option<u64> {
+        self.cover.get().and_then(Option::as_ref).map(|cover| cover.length.into())
+    }
+
     /// Whether a run that was read up to a position may go on in it.
     fn may_hold(&self, stream: Stream, position: u64) -> bool {
         self.holds.is_none() && self.refused.get(&stream) != Some(&position)
@@ -340,7 +399,8 @@ impl Packed {
     /// It ended in the middle: it is looked at again, anew.
     pub(super) fn note_cut(&mut self, size: u64, now: Instant) {
         let since = self.cut.filter(|cut| cut.size == size).map_or(now, |cut| cut.since);
-        self.cut = Some(Cut { size, since, retry_at: now + RETRY_CUT });
+        let first = self.cut.map_or(now, |cut| cut.first);
+        self.cut = Some(Cut { size, since, first, retry_at: now + RETRY_CUT });
         self.cover = OnceCell::new();
         self.holds = None;
     }

@@ -1,7 +1,7 @@
 //! Reading a file on: lines to the landing, a run begun with its first line.
 
-use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use headwater_protocol::position::{Check, SourceId, Stream};
 use headwater_protocol::record::{Cause, Fingerprint, Gap, SourceInfo};
@@ -154,7 +154,7 @@ impl<L: Landing> Tail<L> {
         now: Moment,
     ) -> Result<Stream, Interrupt> {
         let source = file.source.expect("a file is read only once its source is known");
-        self.miss_predecessor(file, source, now)?;
+        self.miss_predecessor(file, source, position, now)?;
         let fingerprint = match file.head.as_slice() {
             [] => Fingerprint::default(),
             head => Fingerprint::of(head),
@@ -177,19 +177,48 @@ impl<L: Landing> Tail<L> {
         &mut self,
         file: &Tailed,
         source: SourceId,
+        position: u64,
         now: Moment,
     ) -> Result<(), Interrupt> {
         let Some(before) = self.missing(file, source) else {
-            return Ok(());
+            return if position == 0 { self.miss_unseen(file, source, now) } else { Ok(()) };
         };
         let is_found = self.rest_of(before, now) == Rest::Found || self.finished.contains(&before);
         if is_found && !self.is_followed_unseen(before) {
             return Ok(());
         }
+        self.suspect(before, &file.path, now)
+    }
+
+    /// Declares that generations of a file which is truncated for each may have come and gone unseen, if
+    /// there is a packed one that nothing was read of.
+    fn miss_unseen(
+        &mut self,
+        file: &Tailed,
+        source: SourceId,
+        now: Moment,
+    ) -> Result<(), Interrupt> {
+        match self.truncated_before(file, source) {
+            Some(before) if self.is_followed_unseen(before) => {
+                self.suspect(before, &file.path, now)
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn suspect(&mut self, before: Stream, path: &Path, now: Moment) -> Result<(), Interrupt> {
         let position = self.streams().get(before).map_or(0, |known| known.position);
-        let path = OsStr::from_bytes(file.path.as_os_str().as_bytes()).into();
-        self.tell(Notice::Vanished { path });
+        self.tell(Notice::Vanished { path: path.to_owned() });
         self.declare(before, position..position, Cause::Suspected, now)
+    }
+
+    /// The last run of a file that was truncated since, of which anything was read.
+    pub(super) fn truncated_before(&self, file: &Tailed, source: SourceId) -> Option<Stream> {
+        if file.path != file.home || !self.has_packed(&file.home) {
+            return None;
+        }
+        let before = self.streams().last_read_at(&file.path)?;
+        (before.source == source).then_some(before)
     }
 
     /// The run of the file that stood at a path before, if that file is nowhere to be seen and was not

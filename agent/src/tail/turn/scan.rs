@@ -380,7 +380,7 @@ pub(super) fn is_named_after(path: &Path, home: &Path) -> bool {
 }
 
 /// A person has to change rights: that takes its time.
-const RETRY_UNREADABLE: Duration = Duration::from_secs(30);
+pub(super) const RETRY_UNREADABLE: Duration = Duration::from_secs(30);
 /// Until another file may have come to rest.
 const RETRY_FULL: Duration = Duration::from_secs(5);
 /// A file that was written to within this time is not closed to make room.
