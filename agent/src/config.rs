@@ -94,6 +94,8 @@ pub struct SampleConfig {
     pub align: bool,
     /// Shares of the processors' time.
     pub cpu: bool,
+    /// The busy share of each processor as well; without `cpu` it has no effect.
+    pub per_cpu: bool,
     /// Memory and swap.
     pub memory: bool,
     /// Space and inodes per mount.
@@ -102,10 +104,31 @@ pub struct SampleConfig {
     pub disk_exclude_fstype: Globs,
     /// Mount points that are left out.
     pub disk_exclude_mount: Globs,
+    /// What goes through each disk.
+    pub disk_io: bool,
+    /// What goes through each network interface.
+    pub network: bool,
+    /// Names of interfaces that are left out.
+    pub network_exclude: Globs,
     /// Load and uptime.
     pub load: bool,
+    /// Which share of the time tasks waited for processors, memory and disks.
+    pub pressure: bool,
+    /// What the temperature sensors say.
+    pub temperature: bool,
+    /// What is told of processes.
+    pub processes: ProcessDetail,
     /// Where the host's trees are mounted.
     pub host: SampleHost,
+}
+
+/// What is told of processes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ProcessDetail {
+    /// Nothing.
+    Off,
+    /// How many there are.
+    Count,
 }
 
 /// Where the host's trees are mounted.

@@ -223,8 +223,8 @@ impl SampleStage {
         if self.writer.facts(self.device.facts()).is_err() {
             return;
         }
-        // The shares of processor time need a first reading.
-        sampler.take();
+        // Rates and shares of time need a first reading.
+        sampler.take(Instant::now);
         loop {
             let now_us = clock::wall_us();
             let tick_us = schedule.next(now_us);
@@ -232,9 +232,9 @@ impl SampleStage {
             if until.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
                 return;
             }
-            let mut ended = self.writer.tick(clock::wall_us(), sampler.take()).is_err();
+            let mut ended = self.writer.tick(clock::wall_us(), sampler.take(Instant::now)).is_err();
             for fault in sampler.faults() {
-                warn!(fault = &fault as &dyn std::error::Error, "a figure is left out");
+                warn!(fault = &fault as &dyn std::error::Error, "figures are left out");
             }
             if told.elapsed() >= FACTS_INTERVAL {
                 told = Instant::now();

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use headwater_agent::config::{
-    ByteCount, Config, ConfigWarning, Loaded, LogLevel, LongLine, Multiline, Pattern, Room,
-    StartAt, commented_defaults,
+    ByteCount, Config, ConfigWarning, Loaded, LogLevel, LongLine, Multiline, Pattern,
+    ProcessDetail, Room, StartAt, commented_defaults,
 };
 use tempfile::TempDir;
 
@@ -26,6 +26,10 @@ fn the_commented_defaults_are_the_defaults() {
     assert_eq!(config.sample.interval, Duration::from_secs(10));
     assert!(config.sample.disk_exclude_fstype.matches("nfs4"), "a network mount is left out");
     assert!(!config.sample.disk_exclude_fstype.matches("fuseblk"), "a local disk is not");
+    assert!(!config.sample.per_cpu, "each processor only where that is wanted");
+    assert!(config.sample.network_exclude.matches("veth1a2b"), "of a container");
+    assert!(!config.sample.network_exclude.matches("eth0"));
+    assert_eq!(config.sample.processes, ProcessDetail::Count);
     assert_eq!(config.tails, []);
     assert_eq!(config.tail_limits.max_line, ByteCount::kib(256));
     assert_eq!(config.tail_limits.long_line, LongLine::Split);
@@ -202,7 +206,7 @@ fn a_small_spool_holds_the_grace_buffer_at_half() {
 }
 
 /// What is written, and what the error says.
-const OUTSIDE_THE_RANGE: [(&str, &str); 19] = [
+const OUTSIDE_THE_RANGE: [(&str, &str); 22] = [
     (
         "[spool]\nmax_bytes = \"12MiB\"",
         "spool.max_bytes is \"12MiB\", expected \"64MiB\" to \"1TiB\"",
@@ -221,6 +225,15 @@ const OUTSIDE_THE_RANGE: [(&str, &str); 19] = [
     (
         "[sample]\ndisk_exclude_mount = [\"/a[\"]",
         "sample.disk_exclude_mount is [\"/a[\"], expected patterns:",
+    ),
+    (
+        "[sample]\nnetwork_exclude = [\"veth[\"]",
+        "sample.network_exclude is [\"veth[\"], expected patterns:",
+    ),
+    ("[sample]\nprocesses = \"all\"", "sample.processes is \"all\", expected \"off\" or \"count\""),
+    (
+        "[sample]\nprocesses = \"top:10\"",
+        "expected \"off\" or \"count\": top:N is not supported yet",
     ),
     (
         "[[tail]]\nname = \"a\"\npaths = [\"x.log\"]",

@@ -43,11 +43,18 @@ pub(super) struct RawSample {
     pub(super) interval: Key<String>,
     pub(super) align: Key<bool>,
     pub(super) cpu: Key<bool>,
+    pub(super) per_cpu: Key<bool>,
     pub(super) memory: Key<bool>,
     pub(super) disk: Key<bool>,
     pub(super) disk_exclude_fstype: Key<Vec<String>>,
     pub(super) disk_exclude_mount: Key<Vec<String>>,
+    pub(super) disk_io: Key<bool>,
+    pub(super) network: Key<bool>,
+    pub(super) network_exclude: Key<Vec<String>>,
     pub(super) load: Key<bool>,
+    pub(super) pressure: Key<bool>,
+    pub(super) temperature: Key<bool>,
+    pub(super) processes: Key<String>,
     pub(super) host: RawSampleHost,
 }
 

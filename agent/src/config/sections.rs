@@ -7,8 +7,8 @@ use super::read::{self, Found, Layers};
 use super::tails;
 use super::units::{ByteCount, Room};
 use super::{
-    AgentConfig, Config, ConfigWarning, Globs, IdentityConfig, LogLevel, SampleConfig, SampleHost,
-    ShipConfig, SpoolConfig,
+    AgentConfig, Config, ConfigWarning, Globs, IdentityConfig, LogLevel, ProcessDetail,
+    SampleConfig, SampleHost, ShipConfig, SpoolConfig,
 };
 
 pub(super) fn read(
@@ -47,16 +47,30 @@ fn read_agent(layers: &Layers<'_>) -> Result<AgentConfig, ConfigError> {
 fn read_sample(layers: &Layers<'_>) -> Result<SampleConfig, ConfigError> {
     let fstypes = layers.get("sample.disk_exclude_fstype", |raw| &raw.sample.disk_exclude_fstype);
     let mounts = layers.get("sample.disk_exclude_mount", |raw| &raw.sample.disk_exclude_mount);
+    let interfaces = layers.get("sample.network_exclude", |raw| &raw.sample.network_exclude);
     let interval = layers.get("sample.interval", |raw| &raw.sample.interval);
+    let processes = layers.get("sample.processes", |raw| &raw.sample.processes);
     Ok(SampleConfig {
         interval: interval.duration(Duration::from_secs(1)..=Duration::from_secs(3600))?,
         align: *layers.get("sample.align", |raw| &raw.sample.align).value,
         cpu: *layers.get("sample.cpu", |raw| &raw.sample.cpu).value,
+        per_cpu: *layers.get("sample.per_cpu", |raw| &raw.sample.per_cpu).value,
         memory: *layers.get("sample.memory", |raw| &raw.sample.memory).value,
         disk: *layers.get("sample.disk", |raw| &raw.sample.disk).value,
         disk_exclude_fstype: globs(&fstypes)?,
         disk_exclude_mount: globs(&mounts)?,
+        disk_io: *layers.get("sample.disk_io", |raw| &raw.sample.disk_io).value,
+        network: *layers.get("sample.network", |raw| &raw.sample.network).value,
+        network_exclude: globs(&interfaces)?,
         load: *layers.get("sample.load", |raw| &raw.sample.load).value,
+        pressure: *layers.get("sample.pressure", |raw| &raw.sample.pressure).value,
+        temperature: *layers.get("sample.temperature", |raw| &raw.sample.temperature).value,
+        processes: match processes.value.as_str() {
+            top if top.starts_with("top:") => {
+                return Err(processes.refuse("\"off\" or \"count\": top:N is not supported yet"));
+            }
+            _ => processes.one_of(&PROCESS_DETAILS)?,
+        },
         host: SampleHost {
             proc: layers.get("sample.host.proc", |raw| &raw.sample.host.proc).path()?,
             sys: layers.get("sample.host.sys", |raw| &raw.sample.host.sys).path()?,
@@ -154,6 +168,10 @@ fn is_address(text: &str) -> bool {
         && (bracketed || !host.contains(':'))
         && port.parse().is_ok_and(|port: u16| port != 0)
 }
+
+/// The words for what is told of processes.
+const PROCESS_DETAILS: [(&str, ProcessDetail); 2] =
+    [("off", ProcessDetail::Off), ("count", ProcessDetail::Count)];
 
 /// The words for what is logged.
 pub(super) const LOG_LEVELS: [(&str, LogLevel); 5] = [

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use headwater_protocol::record::Sample;
+use headwater_protocol::limits::TEXT_BYTES_MAX;
 use rustix::fs::{StatVfs, statvfs};
 
-use super::kernel::{Faults, Gauge, KernelFile, RATIO_SCALE, ratio};
+use super::kernel::{Faults, Gauge, KernelFile, Lines, RATIO_SCALE, Tick, ratio};
 use crate::config::{Globs, SampleConfig};
+use crate::limits::MOUNTS_MAX;
 
 #[derive(Debug)]
 pub(super) struct Disk {
@@ -45,40 +46,36 @@ impl Disk {
         }
     }
 
-    pub(super) fn take(&mut self, samples: &mut Vec<Sample>, faults: &mut Faults) {
-        self.refresh(faults);
+    pub(super) fn take(&mut self, tick: &mut Tick<'_>) {
+        self.refresh(tick.faults);
         for mount in &self.mounts {
-            if let Some(figures) = faults.note(&mount.path, figures(&mount.path)) {
-                mount.sample(&figures, samples);
+            if let Some(figures) = tick.faults.note(&mount.path, figures(&mount.path)) {
+                mount.sample(&figures, tick);
             }
         }
     }
 
     /// Reads the table of mounts, and parses it if it has changed.
     fn refresh(&mut self, faults: &mut Faults) {
-        let path = self.mountinfo.path().to_owned();
-        let parsed = match self.mountinfo.read() {
-            Ok(text) if text == self.seen => return,
-            Ok(text) => {
-                self.seen = text.to_vec();
-                Ok(())
-            }
-            Err(error) => Err(error),
-        };
-        if faults.note(&path, parsed).is_none() {
+        let Lines { path, text, outcome } = self.mountinfo.lines();
+        if text != self.seen {
             self.seen.clear();
-            self.mounts.clear();
-            return;
+            self.seen.extend_from_slice(text);
+            let wanted = parse(text).into_iter().filter(|entry| {
+                !self.exclude_fstype.matches(&entry.fstype)
+                    && !self.exclude_mount.matches(&entry.point)
+            });
+            let mut chosen = once_per_device(wanted);
+            let wanted = chosen.len();
+            chosen.retain(|entry| entry.point.len() <= TEXT_BYTES_MAX);
+            chosen.truncate(MOUNTS_MAX);
+            faults.note_left_out(path, wanted - chosen.len(), MOUNTS_MAX);
+            for mount in &self.mounts {
+                faults.forget(&mount.path);
+            }
+            self.mounts = chosen.iter().map(|entry| Mount::new(entry, &self.root)).collect();
         }
-        let entries = parse(&self.seen);
-        let wanted = entries.into_iter().filter(|entry| {
-            !self.exclude_fstype.matches(&entry.fstype) && !self.exclude_mount.matches(&entry.point)
-        });
-        self.mounts = once_per_device(wanted)
-            .into_iter()
-            .take(MOUNTS_MAX)
-            .map(|entry| Mount::new(&entry, &self.root))
-            .collect();
+        faults.note(path, outcome);
     }
 }
 
@@ -100,17 +97,16 @@ impl Mount {
 
     /// Free is what an ordinary user may still take, and the ratio is of what is used to what an
     /// ordinary user has: the figures of `df`. A filesystem without inodes has no ratio of them.
-    fn sample(&self, figures: &StatVfs, samples: &mut Vec<Sample>) {
+    fn sample(&self, figures: &StatVfs, tick: &mut Tick<'_>) {
         let unit = figures.f_frsize;
         let used = figures.f_blocks.saturating_sub(figures.f_bfree);
         for (gauge, blocks) in self.sizes.iter().zip([figures.f_blocks, used, figures.f_bavail]) {
             let bytes = blocks.checked_mul(unit).and_then(|bytes| i64::try_from(bytes).ok());
-            samples.extend(bytes.map(|bytes| gauge.sample(bytes)));
+            tick.push(gauge, bytes);
         }
-        let used_ratio = ratio(used, used.saturating_add(figures.f_bavail));
-        samples.extend(used_ratio.map(|ratio| self.used_ratio.sample(ratio)));
+        tick.push(&self.used_ratio, ratio(used, used.saturating_add(figures.f_bavail)));
         let inodes = ratio(figures.f_files.saturating_sub(figures.f_ffree), figures.f_files);
-        samples.extend(inodes.map(|ratio| self.inodes_used_ratio.sample(ratio)));
+        tick.push(&self.inodes_used_ratio, inodes);
     }
 }
 
@@ -178,9 +174,6 @@ fn once_per_device(entries: impl Iterator<Item = Entry>) -> Vec<Entry> {
     chosen.sort_by(|left, right| left.point.cmp(&right.point));
     chosen
 }
-
-/// Mounts that are sampled. 256 of them with 5 series each fit into one batch's dictionary.
-const MOUNTS_MAX: usize = 256;
 
 #[cfg(test)]
 mod tests {

@@ -2,9 +2,7 @@
 
 use std::path::Path;
 
-use headwater_protocol::record::Sample;
-
-use super::kernel::{Faults, Gauge, KernelFile, RATIO_SCALE, ratio};
+use super::kernel::{Gauge, KernelFile, RATIO_SCALE, Tick, ratio};
 
 #[derive(Debug)]
 pub(super) struct Memory {
@@ -25,21 +23,18 @@ impl Memory {
         }
     }
 
-    pub(super) fn take(&mut self, samples: &mut Vec<Sample>, faults: &mut Faults) {
-        let Some(figures) = self.meminfo.parse(faults, parse) else {
+    pub(super) fn take(&mut self, tick: &mut Tick<'_>) {
+        let Some(figures) = self.meminfo.parse(tick.faults, parse) else {
             return;
         };
         let used = figures.total.saturating_sub(figures.available);
         let sizes = [figures.total, used, figures.available, figures.cached];
-        let mut push = |gauge: &Gauge, value: Option<i64>| {
-            samples.extend(value.map(|value| gauge.sample(value)));
-        };
         for (gauge, size) in self.sizes.iter().zip(sizes) {
-            push(gauge, i64::try_from(size).ok());
+            tick.push(gauge, i64::try_from(size).ok());
         }
-        push(&self.used_ratio, ratio(used, figures.total));
+        tick.push(&self.used_ratio, ratio(used, figures.total));
         for (gauge, size) in self.swap.iter().zip(figures.swap.into_iter().flatten()) {
-            push(gauge, i64::try_from(size).ok());
+            tick.push(gauge, i64::try_from(size).ok());
         }
     }
 }

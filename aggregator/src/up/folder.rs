@@ -101,7 +101,7 @@ impl Folder {
         let config = AgentFile {
             agent: AgentSection { name, socket: agent.join("agent.sock") },
             identity: Dir { dir: self.identity() },
-            sample: SampleSection { interval: "1s" },
+            sample: SampleSection { interval: "1s", per_cpu: true },
             tail: [TailSection {
                 name: "var-log",
                 paths: Sources::paths(),
@@ -215,6 +215,7 @@ struct Dir {
 #[derive(Serialize)]
 struct SampleSection {
     interval: &'static str,
+    per_cpu: bool,
 }
 
 #[derive(Serialize)]

@@ -2,20 +2,23 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper of tests may fail like the test itself")]
 
-use std::collections::BTreeMap;
+mod bounds;
+mod host;
+mod rates;
+mod sensors;
+
 use std::fs;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use headwater_agent::config::{Config, SampleConfig};
 use headwater_agent::sample::{Sampler, inventory};
-use headwater_protocol::record::Sample;
-use tempfile::TempDir;
+
+use crate::host::{Host, by_name};
 
 #[test]
 fn this_host_is_sampled() {
     let mut sampler = Sampler::new(&SampleConfig { disk: false, ..Config::default().sample });
-    let first = by_name(&sampler.take());
+    let first = by_name(&sampler.take(Instant::now));
     for metric in
         ["cpu.cores", "memory.total_bytes", "memory.used_ratio", "load.1m", "uptime.seconds"]
     {
@@ -27,7 +30,7 @@ fn this_host_is_sampled() {
     // The kernel counts in ticks of 10 ms: a share is there once one has passed.
     let deadline = Instant::now() + Duration::from_secs(5);
     let busy = loop {
-        if let Some(busy) = by_name(&sampler.take()).get("cpu.busy_ratio") {
+        if let Some(busy) = by_name(&sampler.take(Instant::now)).get("cpu.busy_ratio") {
             break *busy;
         }
         assert!(Instant::now() < deadline, "no share of processor time within 5 s");
@@ -41,7 +44,7 @@ fn this_host_is_sampled() {
 #[test]
 fn mounts_of_this_host_are_sampled_with_their_labels() {
     let mut sampler = Sampler::new(&SampleConfig { cpu: false, ..Config::default().sample });
-    let samples = sampler.take();
+    let samples = sampler.take(Instant::now);
     let root = samples.iter().find(|sample| {
         sample.series.metric == "disk.total_bytes"
             && sample.series.labels.contains(&("mount".into(), "/".into()))
@@ -60,7 +63,7 @@ fn mounts_of_this_host_are_sampled_with_their_labels() {
 #[test]
 fn a_host_below_another_root_is_sampled_from_there() {
     let host = Host::new();
-    let samples = by_name(&host.sampler().take());
+    let samples = by_name(&host.sampler().take(Instant::now));
     let expected = [
         ("cpu.cores", 2),
         ("load.1m", 123),
@@ -86,9 +89,9 @@ fn a_host_below_another_root_is_sampled_from_there() {
 fn shares_are_of_the_time_between_two_ticks() {
     let host = Host::new();
     let mut sampler = host.sampler();
-    sampler.take();
+    sampler.take(Instant::now);
     host.write("proc/stat", "cpu  130 10 60 1040 15 1 2 2 0 0\ncpu0 1\ncpu1 1\n");
-    let samples = by_name(&sampler.take());
+    let samples = by_name(&sampler.take(Instant::now));
     assert_eq!(samples["cpu.busy_ratio"], 5_500);
     assert_eq!(samples["cpu.iowait_ratio"], 500);
     assert_eq!(samples["cpu.steal_ratio"], 200);
@@ -97,37 +100,37 @@ fn shares_are_of_the_time_between_two_ticks() {
 #[test]
 fn what_cannot_be_read_is_left_out_and_told_once() {
     let host = Host::new();
-    fs::remove_file(host.0.path().join("proc/loadavg")).unwrap();
+    fs::remove_file(host.path("proc/loadavg")).unwrap();
     host.write("proc/meminfo", "MemTotal: none\n");
     let mut sampler = host.sampler();
-    let samples = by_name(&sampler.take());
+    let samples = by_name(&sampler.take(Instant::now));
     assert!(!samples.keys().any(|metric| metric.starts_with("load.")), "never zero: {samples:?}");
     assert!(!samples.keys().any(|metric| metric.starts_with("memory.")), "never zero: {samples:?}");
     assert!(samples.contains_key("uptime.seconds"), "the others go on");
-    sampler.take();
+    sampler.take(Instant::now);
     let told: Vec<String> = sampler.faults().iter().map(ToString::to_string).collect();
     assert_eq!(told.len(), 2, "{told:?}");
     assert!(told.iter().any(|fault| fault.ends_with("proc/loadavg")), "{told:?}");
-    sampler.take();
+    sampler.take(Instant::now);
     assert!(sampler.faults().is_empty(), "it was told");
 
     host.write("proc/loadavg", "1.23 0.04 10.00 1/100 5\n");
-    assert_eq!(by_name(&sampler.take())["load.1m"], 123, "it is there again");
+    assert_eq!(by_name(&sampler.take(Instant::now))["load.1m"], 123, "it is there again");
 }
 
 #[test]
 fn a_new_mount_is_sampled_and_an_excluded_one_is_not() {
     let host = Host::new();
     let mut sampler = host.sampler();
-    sampler.take();
-    fs::create_dir_all(host.0.path().join("root/data")).unwrap();
+    sampler.take(Instant::now);
+    fs::create_dir_all(host.path("root/data")).unwrap();
     host.write(
         "proc/1/mountinfo",
         "1 1 8:1 / / rw - ext4 a rw\n2 1 8:2 / /data rw - xfs b rw\n3 1 8:3 / /n rw - nfs4 c rw\n\
          4 1 8:4 / /run/x rw - ext4 d rw\n5 1 8:5 / /gone rw - ext4 e rw\n",
     );
     let mounts: Vec<String> = sampler
-        .take()
+        .take(Instant::now)
         .iter()
         .filter(|sample| sample.series.metric == "disk.free_bytes")
         .map(|sample| sample.series.labels[1].1.clone())
@@ -142,41 +145,5 @@ fn the_inventory_names_this_host() {
     let facts = inventory();
     for name in ["agent.version", "cpu.cores", "kernel.version", "memory.total_bytes", "boot.id"] {
         assert!(facts.get(name).is_some_and(|fact| !fact.is_empty()), "{name}: {facts:?}");
-    }
-}
-
-fn by_name(samples: &[Sample]) -> BTreeMap<String, i64> {
-    samples.iter().map(|sample| (sample.series.metric.clone(), sample.value)).collect()
-}
-
-/// A host made of files.
-struct Host(TempDir);
-
-impl Host {
-    fn new() -> Self {
-        let host = Self(TempDir::new().unwrap());
-        host.write("proc/stat", "cpu  100 0 50 1000 10 0 0 0 0 0\ncpu0 1\ncpu1 1\nintr 1\n");
-        host.write(
-            "proc/meminfo",
-            "MemTotal: 100 kB\nMemAvailable: 60 kB\nCached: 5 kB\nSwapTotal: 10 kB\nSwapFree: 4 kB\n",
-        );
-        host.write("proc/loadavg", "1.23 0.04 10.00 1/100 5\n");
-        host.write("proc/uptime", "987.65 1.00\n");
-        host.write("proc/1/mountinfo", "1 1 8:1 / / rw - ext4 a rw\n");
-        fs::create_dir_all(host.0.path().join("root")).unwrap();
-        host
-    }
-
-    fn write(&self, path: impl AsRef<Path>, text: &str) {
-        let path = self.0.path().join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-
-    fn sampler(&self) -> Sampler {
-        let mut config = Config::default().sample;
-        config.host.proc = self.0.path().join("proc");
-        config.host.root = self.0.path().join("root");
-        Sampler::new(&config)
     }
 }
