@@ -156,7 +156,7 @@ async fn start_agent(
         steps.done("agent", &format!("{program} · enrolled before"));
     }
     let agent = Agent::start(site.program.clone(), config, folder.path_of("agent.log"))?;
-    steps.done("samples", "cpu, memory, disks and load of this host, every second");
+    steps.done("samples", "cpu, memory, disks, network and load of this host, every second");
     steps.done("logs", &site.sources.described(first));
     for note in site.sources.notes() {
         steps.note(&note);

@@ -56,7 +56,7 @@ pub(crate) fn measure(programs: &Programs, effort: Effort, alone: bool) -> Resul
     Ok(Section {
         title: "An idle agent",
         workload: format!(
-            "samples of CPU, memory, disks and load every 10 s, one quiet file; watched for {} s \
+            "samples of CPU, memory, disks, network, pressure and load every 10 s, one quiet file; watched for {} s \
              after the first batch was applied; RSS once a second, the rest once",
             effort.idle_seconds
         ),
