@@ -96,8 +96,12 @@ impl Mount {
     }
 
     /// Free is what an ordinary user may still take, and the ratio is of what is used to what an
-    /// ordinary user has: the figures of `df`. A filesystem without inodes has no ratio of them.
+    /// ordinary user has: the figures of `df`. A filesystem without inodes has no ratio of them, and
+    /// one without blocks (devpts, cgroup) has no space to tell of.
     fn sample(&self, figures: &StatVfs, tick: &mut Tick<'_>) {
+        if figures.f_blocks == 0 {
+            return;
+        }
         let unit = figures.f_frsize;
         let used = figures.f_blocks.saturating_sub(figures.f_bfree);
         for (gauge, blocks) in self.sizes.iter().zip([figures.f_blocks, used, figures.f_bavail]) {

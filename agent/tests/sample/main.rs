@@ -8,12 +8,13 @@ mod rates;
 mod sensors;
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
 
 use headwater_agent::config::{Config, SampleConfig};
 use headwater_agent::sample::{Sampler, inventory};
 
-use crate::host::{Host, by_name};
+use crate::host::{Host, by_name, of};
 
 #[test]
 fn this_host_is_sampled() {
@@ -146,4 +147,19 @@ fn the_inventory_names_this_host() {
     for name in ["agent.version", "cpu.cores", "kernel.version", "memory.total_bytes", "boot.id"] {
         assert!(facts.get(name).is_some_and(|fact| !fact.is_empty()), "{name}: {facts:?}");
     }
+}
+
+#[test]
+fn a_filesystem_without_blocks_has_no_space_to_tell_of() {
+    let host = Host::new();
+    symlink("/proc", host.path("root/kernel")).unwrap();
+    host.write(
+        "proc/1/mountinfo",
+        "1 1 8:1 / / rw - ext4 a rw\n2 1 0:5 / /kernel rw - kernelfs b rw\n",
+    );
+    let mut sampler = host.sampler();
+    let samples = of(&host.take(&mut sampler), "disk.");
+    let at = |mount: &str| samples.iter().filter(|(series, _)| series.ends_with(mount)).count();
+    assert!(at("mount=/}") > 0 && at("mount=/kernel}") == 0, "{samples:?}");
+    assert!(sampler.faults().is_empty(), "it is no fault");
 }
