@@ -4,6 +4,7 @@
 //! may open the socket may ask everything. Documents are JSON; what has no end, or takes long, comes
 //! as lines of JSON. Nothing here decides anything: it reads what the node shows, and passes wishes on.
 
+mod console;
 mod devices;
 mod explore;
 mod lines;
@@ -17,16 +18,19 @@ mod verify;
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get};
+use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 
+use crate::console::ConsoleHandle;
 use crate::node::NodeHandle;
 use rows::Problem;
 
+pub(crate) use devices::ledger_of;
 pub use socket::{ListenError, Served, file_of, serve};
 
 /// Every route, by path.
-fn router(node: NodeHandle) -> Router {
+fn router(node: NodeHandle, console: ConsoleHandle) -> Router {
+    let links = Router::new().route("/api/v1/console/links", post(console::link));
     Router::new()
         .route("/api/v1/devices", get(devices::list))
         .route("/api/v1/devices/{device}", get(devices::show).delete(devices::revoke))
@@ -40,6 +44,7 @@ fn router(node: NodeHandle) -> Router {
         .route("/api/v1/tap", get(tap::run))
         .fallback(unknown)
         .with_state(node)
+        .merge(links.with_state(console))
 }
 
 async fn unknown() -> Refusal {
@@ -72,6 +77,12 @@ impl Refusal {
     pub(crate) fn next(mut self, next: impl Into<String>) -> Self {
         self.problem.next = Some(next.into());
         self
+    }
+
+    /// What could not be done and why, as one sentence.
+    pub(crate) fn into_sentence(self) -> String {
+        let cause = self.problem.cause.map(|cause| format!(": {cause}")).unwrap_or_default();
+        format!("{}{cause}", self.problem.error)
     }
 
     pub(crate) fn into_problem(self) -> Problem {

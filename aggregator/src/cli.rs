@@ -5,7 +5,8 @@
 //! which says what, where, why and what comes next.
 
 pub mod args;
-mod client;
+pub(crate) mod client;
+mod console;
 pub mod failure;
 mod help;
 mod ledger;
@@ -155,6 +156,7 @@ async fn answer(
             let all = Audited { device: None, all: true, gaps: false };
             ledger::run(client, output, command.unwrap_or(Ledger::Show(all))).await
         }
+        Command::Console => console::run(client, output).await,
         Command::Up(_) | Command::Init(_) | Command::Serve | Command::Version => {
             unreachable!("commands that ask nobody are run elsewhere")
         }

@@ -37,6 +37,8 @@ pub struct Config {
     pub log: LogConfig,
     /// How samples are added up.
     pub window: WindowConfig,
+    /// The console.
+    pub console: ConsoleConfig,
     /// Metrics.
     pub metrics: MetricsConfig,
 }
@@ -104,6 +106,13 @@ pub struct WindowConfig {
     pub max_keys: u32,
     /// How long averages are kept.
     pub keep: Duration,
+}
+
+/// The console.
+#[derive(Clone, Debug)]
+pub struct ConsoleConfig {
+    /// Where it listens (TCP): always on loopback, until there are users and roles.
+    pub listen: SocketAddr,
 }
 
 /// Metrics.

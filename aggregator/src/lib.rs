@@ -5,7 +5,7 @@
 //! [`fold`] of the device's shard. The fold has it appended to the [`log`]; once it is durable, it is
 //! applied, or not, in log order, and the verdict goes back as the only ack there is. What is applied is
 //! shown to whoever looks: the [`api`] answers the command line ([`cli`]), live or by reading the log
-//! again.
+//! again, and the [`console`] shows it in a browser.
 //!
 //! What this crate guarantees: an ack means durable and applied; whatever is killed, the log holds a
 //! prefix of what was appended, and the ledger is computed from it. What it never does: believe a frame
@@ -15,6 +15,7 @@ pub mod api;
 pub mod cli;
 mod clock;
 pub mod config;
+pub mod console;
 pub mod enrol;
 pub mod fold;
 pub mod health;

@@ -2,6 +2,7 @@
 
 mod averages;
 mod certificates;
+mod console;
 mod handle;
 mod init;
 mod shown;

@@ -8,6 +8,7 @@ mod audit;
 mod devices;
 mod enrolment;
 mod identity;
+mod sessions;
 mod tables;
 mod tokens;
 mod windows;
@@ -25,6 +26,7 @@ pub use audit::AuditEntry;
 pub use devices::{DeviceRecord, RevokeError, Served};
 pub use enrolment::{Applicant, Enrolled, Refused};
 pub use identity::NodeRecord;
+pub use sessions::SessionRecord;
 pub use tokens::{TokenError, TokenOffer};
 
 /// Page cache of the registry: 10,000 devices take a few MiB.
@@ -135,7 +137,7 @@ impl Registry {
     /// Makes the tables that are not there, and gives the format of those that are.
     fn prepare(&self) -> Result<u32, RegistryError> {
         self.write("make tables", |transaction| {
-            for table in [tables::DEVICES, tables::TOKENS, tables::SERIALS] {
+            for table in [tables::DEVICES, tables::TOKENS, tables::SERIALS, tables::SESSIONS] {
                 transaction.open_table(table)?;
             }
             transaction.open_table(tables::NAMES)?;

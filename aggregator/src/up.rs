@@ -24,7 +24,8 @@ use crate::api;
 use crate::cli::args::Up;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::output::{Output, escape, units};
-use crate::cli::serve::{self, Stop};
+use crate::cli::serve::{self, Started, Stop};
+use crate::console::ConsoleHandle;
 use crate::node::{LiveView, Node, NodeHandle, TokenRequest};
 use agent::{Agent, Program};
 use figures::Figures;
@@ -61,6 +62,7 @@ pub fn run(up: &Up, output: &Output) -> Result<(), Failure> {
 struct Running {
     node: NodeHandle,
     served: api::Served,
+    console: ConsoleHandle,
     agent: Agent,
     steps: Steps,
     figures: Figures,
@@ -83,9 +85,12 @@ async fn begin(
         serve::make(folder.path(), &name, ShardCount::DEFAULT)?;
         steps.done("folder", &format!("{} · authority and log are made", folder.shown()));
     }
-    let (node, served, ports) = start_node(up.listen, folder, &name).await?;
+    let (Started { node, console, served }, ports) = start_node(up.listen, folder, &name).await?;
     let (intake, enrol) = (node.intake_address(), node.enrol_address());
     steps.done("aggregator", &format!("quic {intake} · enrolment {enrol}"));
+    let link = console.link();
+    let link = link.map_or_else(|_| format!("http://{}/", console.address()), |link| link.url);
+    steps.done("console", &link);
     steps.done("metrics", &format!("http://{}/metrics", node.metrics_address()));
     for taken in ports.taken() {
         steps.note(taken);
@@ -99,7 +104,7 @@ async fn begin(
         }
     };
     invite(&node, &mut steps, &ports).await?;
-    Ok(Running { node, served, agent, steps, figures: Figures::new(output) })
+    Ok(Running { node, served, console, agent, steps, figures: Figures::new(output) })
 }
 
 /// Starts the node on free ports. One that another program takes in the moment between the choice and
@@ -108,12 +113,12 @@ async fn start_node(
     listen: IpAddr,
     folder: &Folder,
     name: &str,
-) -> Result<(NodeHandle, api::Served, Ports), Failure> {
+) -> Result<(Started, Ports), Failure> {
     let mut ports = Ports::choose(listen)?;
     for _ in 0..PORT_RACES_MAX {
         let config = folder.write_headwater(name, &ports)?;
         match serve::start(serve::load(Some(&config))?).await {
-            Ok((node, served)) => return Ok((node, served, ports)),
+            Ok(started) => return Ok((started, ports)),
             Err(failure) => {
                 let free = Ports::choose(listen)?;
                 if free.are(&ports) {
@@ -191,7 +196,7 @@ async fn invite(node: &NodeHandle, steps: &mut Steps, ports: &Ports) -> Result<(
         _ => {}
     }
     steps.blank();
-    steps.line("Look at it, here:  headwater devices · headwater tap · headwater ledger");
+    steps.line("Look at it, here:  headwater console · headwater devices · headwater tap · headwater ledger");
     steps.line("Ctrl-C stops agent and aggregator; headwater up goes on where they stopped.");
     Ok(())
 }
@@ -233,6 +238,7 @@ impl Running {
         let agent = self.agent.stop().await;
         self.steps.done("agent", &escape::visible(&agent));
         let live = self.node.live().await;
+        self.console.stop();
         drop(self.served);
         self.node.shutdown().await;
         self.steps.done("aggregator", "stopped, everything is on disk");

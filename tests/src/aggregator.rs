@@ -64,7 +64,7 @@ impl Aggregator {
              [intake]\nlisten = \"127.0.0.1:{intake}\"\nadvertise = \"127.0.0.1:{intake}\"\n\
              min_free = \"1%\"\n\
              [intake.enrol]\nlisten = \"127.0.0.1:{enrol}\"\n\
-             [metrics]\nlisten = \"127.0.0.1:{metrics}\"\n\
+             [console]\nlisten = \"127.0.0.1:0\"\n[metrics]\nlisten = \"127.0.0.1:{metrics}\"\n\
              [log]\nsnapshot_every = \"1s\"\n"
         );
         // While the port is not known there is none to advertise.

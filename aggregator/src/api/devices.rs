@@ -83,7 +83,8 @@ pub(super) async fn ledger(
     ledger_of(&node, &device, with.gaps).await.map(Json)
 }
 
-async fn ledger_of(
+/// What the ledger says of a device, with its gaps one by one if they are wanted.
+pub(crate) async fn ledger_of(
     node: &NodeHandle,
     device: &DeviceView,
     with_gaps: bool,

@@ -116,6 +116,17 @@ pub struct LineRow {
     pub body_base64: Option<String>,
 }
 
+/// A one-time link into the console.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ConsoleLink {
+    /// Where the console listens.
+    pub address: String,
+    /// The link: it opens one session.
+    pub url: String,
+    /// For how many seconds it can be used.
+    pub life_seconds: u64,
+}
+
 /// A join token, without its secret.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct TokenRow {

@@ -8,6 +8,7 @@ use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
 
 use super::router;
+use crate::console::ConsoleHandle;
 use crate::node::NodeHandle;
 
 /// The socket of the node that keeps its data in a folder.
@@ -58,7 +59,11 @@ impl Drop for Served {
 ///
 /// # Errors
 /// If the socket can't be made.
-pub fn serve(node: NodeHandle, data_dir: &Path) -> Result<Served, ListenError> {
+pub fn serve(
+    node: NodeHandle,
+    console: ConsoleHandle,
+    data_dir: &Path,
+) -> Result<Served, ListenError> {
     let path = file_of(data_dir);
     let bytes = path.as_os_str().len();
     if bytes > PATH_BYTES_MAX {
@@ -72,7 +77,7 @@ pub fn serve(node: NodeHandle, data_dir: &Path) -> Result<Served, ListenError> {
     let listener = UnixListener::bind(&path).map_err(failed)?;
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).map_err(failed)?;
     let task = tokio::spawn(async move {
-        let Err(error) = axum::serve(listener, router(node)).await else { return };
+        let Err(error) = axum::serve(listener, router(node, console)).await else { return };
         tracing::error!(%error, "the local socket is not answered any more");
     });
     Ok(Served { task, path })

@@ -127,6 +127,9 @@ pub enum Command {
         #[command(subcommand)]
         command: Option<Ledger>,
     },
+    /// Print the console's address with a fresh one-time link
+    #[command(before_long_help = help::CONSOLE)]
+    Console,
     /// Version of this build, and the protocols that it speaks
     Version,
 }

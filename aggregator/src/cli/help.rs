@@ -89,3 +89,9 @@ Examples:
   headwater ledger show edge-osl-1-0412     lanes, streams, gaps
   headwater ledger verify --all             the audit; exit code 9 if it does not add up
   headwater ledger verify edge-osl-1-0412 --gaps";
+
+/// `headwater console --help`
+pub(crate) const CONSOLE: &str = "\
+Examples:
+  headwater console                     a link that opens one session, within 15 minutes
+  headwater console --json";

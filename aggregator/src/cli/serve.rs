@@ -12,6 +12,7 @@ use super::failure::{Exit, Failure};
 use super::output::{Output, Signs};
 use crate::api::{self, chain};
 use crate::config::Config;
+use crate::console::{self, ConsoleHandle};
 use crate::node::{InitOptions, Node, NodeHandle};
 
 /// The configuration that the user named, or the host's own, or the defaults.
@@ -91,10 +92,11 @@ pub(super) fn run(global: &Global, output: &Output) -> Result<(), Failure> {
     let runtime = runtime()?;
     runtime.block_on(async {
         let mut stop = Stop::new()?;
-        let (node, served) = start(config).await?;
-        output.note(&ready(&node));
+        let Started { node, console, served } = start(config).await?;
+        output.note(&ready(&node, &console));
         stop.wait().await;
         tracing::info!("stopping");
+        console.stop();
         drop(served);
         tokio::select! {
             () = node.shutdown() => Ok(()),
@@ -121,9 +123,17 @@ pub(crate) async fn refuse_if_served(data_dir: &Path) -> Result<(), Failure> {
         .next("headwater devices shows it; another one needs another folder"))
 }
 
-/// Starts a node and its socket.
-pub(crate) async fn start(config: Config) -> Result<(NodeHandle, api::Served), Failure> {
-    let data_dir = config.node.data_dir.clone();
+/// A node, and what answers for it.
+#[derive(Debug)]
+pub(crate) struct Started {
+    pub(crate) node: NodeHandle,
+    pub(crate) console: ConsoleHandle,
+    pub(crate) served: api::Served,
+}
+
+/// Starts a node, its console and its socket.
+pub(crate) async fn start(config: Config) -> Result<Started, Failure> {
+    let (data_dir, listen) = (config.node.data_dir.clone(), config.console.listen);
     if !Node::exists(&data_dir) {
         return Err(Failure::new(Exit::Config, "there is no node to serve")
             .fact("where", data_dir.display().to_string())
@@ -136,22 +146,27 @@ pub(crate) async fn start(config: Config) -> Result<(NodeHandle, api::Served), F
             .fact("where", data_dir.display().to_string())
             .cause_of(&error)
     })?;
-    match api::serve(node.clone(), &data_dir) {
-        Ok(served) => Ok((node, served)),
-        Err(error) => {
-            node.shutdown().await;
-            Err(Failure::new(Exit::Failed, "cannot answer the command line")
+    let failure = match console::serve(node.clone(), listen).await {
+        Ok(console) => match api::serve(node.clone(), console.clone(), &data_dir) {
+            Ok(served) => return Ok(Started { node, console, served }),
+            Err(error) => Failure::new(Exit::Failed, "cannot answer the command line")
                 .cause_of(&error)
-                .next("a data folder with a shorter path, on a filesystem that has sockets"))
-        }
-    }
+                .next("a data folder with a shorter path, on a filesystem that has sockets"),
+        },
+        Err(error) => Failure::new(Exit::Failed, "cannot serve the console")
+            .cause_of(&error)
+            .next("another port in [console] listen; `ss -lntp` shows who has this one"),
+    };
+    node.shutdown().await;
+    Err(failure)
 }
 
-fn ready(node: &NodeHandle) -> String {
+fn ready(node: &NodeHandle, console: &ConsoleHandle) -> String {
     format!(
-        "ready: intake quic {} {dot} enrolment tcp {} {dot} metrics http://{}/metrics",
+        "ready: intake quic {} {dot} enrolment tcp {} {dot} console http://{} {dot} metrics http://{}/metrics",
         node.intake_address(),
         node.enrol_address(),
+        console.address(),
         node.metrics_address(),
         dot = Signs::of_locale().dot,
     )

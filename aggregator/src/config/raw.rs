@@ -14,6 +14,7 @@ pub(super) struct RawConfig {
     pub(super) intake: RawIntake,
     pub(super) log: RawLog,
     pub(super) window: RawWindow,
+    pub(super) console: RawConsole,
     pub(super) metrics: RawMetrics,
     /// It has no key yet; a configuration may have the section.
     #[serde(rename = "limits")]
@@ -65,6 +66,12 @@ pub(super) struct RawWindow {
     pub(super) combinations: Key<Vec<Vec<String>>>,
     pub(super) max_keys: Key<u64>,
     pub(super) keep: Key<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawConsole {
+    pub(super) listen: Key<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -17,7 +17,7 @@ use super::layer::Layer;
 use super::raw::{Key, RawConfig};
 use super::units;
 use super::{
-    Config, EnrolConfig, IntakeConfig, LogConfig, MetricsConfig, NodeConfig, WindowConfig,
+    Config, ConsoleConfig, EnrolConfig, IntakeConfig, LogConfig, MetricsConfig, NodeConfig, WindowConfig,
 };
 use crate::limits::ByteCount;
 use crate::window::DEVICE;
@@ -39,6 +39,9 @@ impl TryFrom<Layers<'_>> for Config {
             enrol: enrol(&layers)?,
             log: log(&layers)?,
             window: window(&layers)?,
+            console: ConsoleConfig {
+                listen: layers.get("console.listen", |raw| &raw.console.listen).loopback()?,
+            },
             metrics: MetricsConfig {
                 listen: layers.get("metrics.listen", |raw| &raw.metrics.listen).address()?,
             },
@@ -221,6 +224,13 @@ impl Found<'_, String> {
         self.check(|text| text.parse().ok(), expected)
     }
 
+    fn loopback(&self) -> Result<SocketAddr, ConfigError> {
+        let loopback = |address: &SocketAddr| address.ip().is_loopback();
+        let expected = "an address on loopback, as in \"127.0.0.1:7080\": until users and roles come, \
+                        the console listens on loopback only";
+        self.check(|text| text.parse().ok().filter(loopback), expected)
+    }
+
     fn bytes(
         &self,
         range: RangeInclusive<ByteCount>,
@@ -290,6 +300,9 @@ mod tests {
         assert!(error.contains("did you mean \"listen\"?"), "{error}");
         let error = with("a.toml", "[log]\nmode = \"kafka\"\n").unwrap_err();
         assert!(error.starts_with("log.mode is \"kafka\", expected \"embedded\""), "{error}");
+        let error = with("a.toml", "[console]\nlisten = \"0.0.0.0:7080\"\n").unwrap_err();
+        assert!(error.starts_with("console.listen is \"0.0.0.0:7080\""), "{error}");
+        assert!(error.contains("loopback only"), "{error}");
         let error = with("a.toml", "[log]\nshards = 0\n").unwrap_err();
         assert!(error.starts_with("log.shards is 0, expected 1 to 1024"), "{error}");
         let text = "[window]\ncombinations = [[\"site\", \"site\"]]\n";

@@ -42,7 +42,7 @@ pub struct TokenRequest {
 /// A running node. Clones are handles of the same node.
 #[derive(Clone, Debug)]
 pub struct NodeHandle {
-    stages: Arc<Stages>,
+    pub(super) stages: Arc<Stages>,
     /// Shared by all who ask for live figures: each asks what flowed since anybody last did.
     asked: Arc<Mutex<Asked>>,
 }
@@ -335,13 +335,15 @@ impl NodeHandle {
 }
 
 /// Runs what waits for the disk off the runtime's threads; `None` if the runtime is ending.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
     tokio::task::spawn_blocking(work).await.ok()
 }
 
 /// What the registry said. A registry that can't be read is a person's business: nobody who looks at
 /// devices can do anything about it.
-fn told<T>(answer: Option<Result<T, RegistryError>>, otherwise: T) -> T {
+pub(super) fn told<T>(answer: Option<Result<T, RegistryError>>, otherwise: T) -> T {
     match answer {
         Some(Ok(answer)) => answer,
         Some(Err(error)) => {

@@ -17,6 +17,8 @@ pub(super) const NAMES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new(
 pub(super) const TOKENS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("tokens");
 /// Ids of devices by the serial of each certificate that was issued.
 pub(super) const SERIALS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("serials");
+/// Sessions of the console by the hash of their cookie.
+pub(super) const SESSIONS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("sessions");
 /// Audit entries in order.
 pub(super) const AUDIT: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("audit");
 

@@ -83,6 +83,7 @@ impl Folder {
                 advertise: ports.intake_reachable().to_string(),
                 enrol: Listen { listen: ports.enrol.to_string() },
             },
+            console: Listen { listen: ports.console.to_string() },
             metrics: Listen { listen: ports.metrics.to_string() },
         };
         self.write("headwater.toml", &config)
@@ -170,6 +171,7 @@ pub(super) fn host_name() -> String {
 struct Headwater<'a> {
     node: NodeSection<'a>,
     intake: IntakeSection,
+    console: Listen,
     metrics: Listen,
 }
 

@@ -13,6 +13,8 @@ pub(super) struct Ports {
     pub(super) intake: SocketAddr,
     /// TCP, of enrolment.
     pub(super) enrol: SocketAddr,
+    /// TCP, of the console: on loopback, whatever else is open.
+    pub(super) console: SocketAddr,
     /// TCP, of metrics: on loopback, whatever else is open.
     pub(super) metrics: SocketAddr,
     taken: Vec<String>,
@@ -27,6 +29,7 @@ impl Ports {
             listen,
             intake: free("udp", listen, INTAKE, &mut taken)?,
             enrol: free("tcp", listen, ENROL, &mut taken)?,
+            console: free("tcp", loopback, CONSOLE, &mut taken)?,
             metrics: free("tcp", loopback, METRICS, &mut taken)?,
             taken,
         })
@@ -34,7 +37,7 @@ impl Ports {
 
     /// Whether these are the same ports.
     pub(super) fn are(&self, others: &Self) -> bool {
-        let all = |ports: &Self| (ports.intake, ports.enrol, ports.metrics);
+        let all = |ports: &Self| (ports.intake, ports.enrol, ports.console, ports.metrics);
         all(self) == all(others)
     }
 
@@ -61,6 +64,7 @@ impl Ports {
 /// Source: CLI page, section 5.
 const INTAKE: u16 = 4433;
 const ENROL: u16 = 7443;
+const CONSOLE: u16 = 7080;
 const METRICS: u16 = 9470;
 
 /// Ports that are tried, one after the other: more than anybody runs on one host.

@@ -57,7 +57,7 @@ pub(crate) fn write(folder: &Path) {
     let data = folder.join("data");
     let text = format!(
         "[node]\nname = \"test\"\ndata_dir = {data:?}\n[intake]\nlisten = \"127.0.0.1:0\"\n\
-         [intake.enrol]\nlisten = \"127.0.0.1:0\"\n[metrics]\nlisten = \"127.0.0.1:0\"\n"
+         [intake.enrol]\nlisten = \"127.0.0.1:0\"\n[console]\nlisten = \"127.0.0.1:0\"\n[metrics]\nlisten = \"127.0.0.1:0\"\n"
     );
     std::fs::write(folder.join("headwater.toml"), text).unwrap();
 }

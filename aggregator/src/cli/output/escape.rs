@@ -64,7 +64,7 @@ fn push(letter: char, out: &mut String) {
 }
 
 /// Marks that change the direction of text or end a line: a name may lie with them.
-fn turns(letter: char) -> bool {
+pub(crate) fn turns(letter: char) -> bool {
     matches!(
         letter,
         '\u{200b}'..='\u{200f}'

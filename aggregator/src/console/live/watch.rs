@@ -1,0 +1,157 @@
+//! What a stream looks at, and what of it changed.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::super::ConsoleHandle;
+use super::super::device::{Tab, head, plotted, tiles};
+use super::super::devices::{self, Cells};
+use super::super::page::{Verdict, clock};
+use super::events::Events;
+use super::log::Log;
+use crate::clock::wall_us;
+
+/// Windows that a stream sends each second: the open one, and those that late samples may still change.
+const RECENT_US: i64 = 60 * 1_000_000;
+
+/// What a page shows.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Show {
+    /// Id or name of a device. `None`: a page of the list.
+    device: Option<String>,
+    #[serde(default)]
+    tab: Tab,
+    /// Where the page's log lines end.
+    from: Option<u64>,
+    #[serde(default)]
+    q: String,
+    #[serde(default)]
+    sort: devices::Order,
+    #[serde(default)]
+    page: usize,
+    /// The events of this moment alone, and no stream.
+    pub(super) once: Option<String>,
+}
+
+/// What a stream looks at.
+pub(super) struct Watched {
+    console: ConsoleHandle,
+    sent: Sent,
+    what: What,
+}
+
+enum What {
+    Devices(devices::Asked),
+    Device { id: String, tab: Tab, log: Option<Box<Log>> },
+}
+
+/// What the page has, so that only changes are sent.
+#[derive(Default)]
+struct Sent {
+    texts: BTreeMap<&'static str, String>,
+    rows: BTreeMap<String, Cells>,
+}
+
+impl Watched {
+    /// `None` if there is no such device.
+    pub(super) async fn open(
+        console: &ConsoleHandle,
+        show: Show,
+        last_id: Option<u64>,
+    ) -> Option<Self> {
+        let what = match show.device {
+            None => What::Devices(devices::Asked::new(show.q, show.sort, show.page)),
+            Some(device) => {
+                // Before the lines are read: what is applied in the meantime is heard of.
+                let live = (show.tab == Tab::Logs).then(|| console.node().subscribe());
+                let device = console.node().device(&device).await?;
+                let from = last_id.or(show.from).unwrap_or(u64::MAX);
+                let log = live.map(|live| Box::new(Log::new(console.node(), &device, live, from)));
+                What::Device { id: device.id.to_string(), tab: show.tab, log }
+            }
+        };
+        Some(Self { console: console.clone(), sent: Sent::default(), what })
+    }
+
+    /// The present state.
+    pub(super) async fn first(&mut self, events: &mut Events) {
+        if let What::Device { log: Some(log), .. } = &mut self.what {
+            log.begin(events).await;
+        }
+        self.next(events).await;
+    }
+
+    /// Hears of log lines; completes after each batch, never where there are none.
+    pub(super) async fn listen(&mut self) {
+        match &mut self.what {
+            What::Device { log: Some(log), .. } => log.listen().await,
+            What::Device { log: None, .. } | What::Devices(_) => std::future::pending().await,
+        }
+    }
+
+    /// What changed.
+    pub(super) async fn next(&mut self, events: &mut Events) {
+        let now_us = wall_us();
+        match &mut self.what {
+            What::Devices(asked) => {
+                let listed = asked.list(self.console.fleet()).await;
+                let cells = listed.rows.iter().map(devices::Row::cells).collect();
+                let changed = self.sent.changed_rows(cells);
+                if !changed.is_empty() {
+                    events.push("rows", &changed);
+                }
+                let count = Count { all: listed.all, found: listed.found, online: listed.online };
+                self.sent.push(events, "count", &count);
+            }
+            What::Device { id, tab, log } => {
+                let Some(device) = self.console.node().device(id).await else { return };
+                if let Some(log) = log {
+                    log.flush(events).await;
+                }
+                self.sent.push(events, "head", &head(&device, now_us));
+                if *tab == Tab::Overview {
+                    self.sent.push(events, "tiles", &tiles(&device, now_us));
+                    if let Ok(recent) = plotted(self.console.node(), &device, RECENT_US).await {
+                        self.sent.push(events, "points", &recent);
+                    }
+                }
+            }
+        }
+        let verdict = Verdict::of(&self.console.node().ledger().await);
+        self.sent.push(events, "foot", &Foot { word: verdict.word, text: verdict.text });
+        self.sent.push(events, "now", &clock(now_us));
+    }
+}
+
+#[derive(Serialize)]
+struct Count {
+    all: usize,
+    found: usize,
+    online: usize,
+}
+
+#[derive(Serialize)]
+struct Foot {
+    word: &'static str,
+    text: String,
+}
+
+impl Sent {
+    fn push(&mut self, events: &mut Events, name: &'static str, data: &impl Serialize) {
+        let text = serde_json::to_string(data).expect("text and numbers have a JSON form");
+        if self.texts.get(name) != Some(&text) {
+            events.push(name, data);
+            self.texts.insert(name, text);
+        }
+    }
+
+    /// Rows that are not as they were sent; those that left the page are forgotten.
+    fn changed_rows(&mut self, cells: Vec<Cells>) -> Vec<Cells> {
+        let before = std::mem::take(&mut self.rows);
+        let changed = cells.iter().filter(|row| before.get(&row.device) != Some(row));
+        let changed = changed.cloned().collect();
+        self.rows = cells.into_iter().map(|row| (row.device.clone(), row)).collect();
+        changed
+    }
+}
