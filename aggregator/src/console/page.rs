@@ -1,6 +1,8 @@
 //! What every page has: frame, theme, headers and assets.
 
 mod assets;
+#[cfg(test)]
+mod contrast;
 mod frame;
 pub(super) mod headers;
 mod shown;

@@ -195,7 +195,7 @@ pub(crate) fn serve(folder: &Path) -> Service {
     start(folder)
 }
 
-fn start(folder: &Path) -> Service {
+pub(crate) fn start(folder: &Path) -> Service {
     let mut command = headwater(&program(), folder);
     let mut served =
         Service::start(command.args(["serve", "-c", "headwater.toml"]), Stream::Stderr);
