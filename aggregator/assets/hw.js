@@ -1,5 +1,4 @@
-// What moves on a page: the live stream, charts, the log tail, keys. Strings of strangers become text
-// nodes here and nothing else.
+// What moves on a page. Texts of strangers become text nodes and nothing else.
 (() => {
 'use strict';
 const $ = (selector, root = document) => root.querySelector(selector);
@@ -14,8 +13,7 @@ const make = (tag, className, content) => {
 const announce = words => text($('#announce'), words);
 
 // ---- live
-// A browser opens six connections to one host at most. Four streams at once leave two for pages; other
-// pages ask again every few seconds until a stream is free (one lock of the browser per stream).
+// Browsers open six connections to a host: four streams (a lock each) leave two; other pages ask again.
 const STREAMS = 4, POLL_MS = 5000, SILENT_MS = 30000, DELAY_MIN = 500, DELAY_MAX = 15000;
 const live = { paused: new URLSearchParams(location.search).get('live') === '0', delay: DELAY_MIN,
   run: 0, abort: null, heard: 0, drawn: 0, lastId: '', state: '' };
@@ -57,7 +55,7 @@ function heard(words) {
 }
 
 async function read(url, signal, words) {
-  // Nothing for 30 s, not even a heartbeat: it is dead, whatever the socket says.
+  // No heartbeat for 30 s: it is dead, whatever the socket says.
   const silence = new AbortController();
   const stop = () => silence.abort();
   signal.addEventListener('abort', stop, { once: true });
@@ -224,11 +222,14 @@ class Chart {
   merge(chart, from, whole) {
     this.unit = chart.unit; this.band = chart.band;
     const count = chart.lines[0]?.mean.length || 0;
-    const first = this.x.length ? this.x[0] : from / 1000, end = from / 1000 + (count - 1) * this.step;
+    const end = from / 1000 + (count - 1) * this.step;
+    const newest = Math.max(-1, ...chart.lines.map(line => line.n.findLastIndex(n => n)));
+    // An aggregator that comes back may know less for a while: what is drawn stays.
+    if (from + newest * this.step * 1000 < this.figure.dataset.last) whole = false;
     if (whole) { this.x = []; this.lines.clear(); }
-    const start = this.x.length ? this.x[0] : from / 1000;
-    if (whole || first === undefined) this.x = [from / 1000];
-    while (this.x[this.x.length - 1] + this.step <= end + 1e-6) this.x.push(this.x[this.x.length - 1] + this.step);
+    const start = this.x[0] ?? from / 1000;
+    if (!this.x.length) this.x = [start];
+    while (this.x.at(-1) + this.step <= end + 1e-6) this.x.push(this.x.at(-1) + this.step);
     for (const line of chart.lines) {
       if (!this.lines.has(line.label)) {
         if (!whole || this.lines.size >= 6) continue;
@@ -392,7 +393,7 @@ handlers.lines = ({ all, lines }) => {
   for (const line of lines) {
     const row = make('div', 'hw-line'), time = make('time', 'hw-muted', line.time);
     time.title = line.at;
-    row.append(time, ' ', make('span', 'hw-source', line.source), ' ', make('span', 'hw-body-text', line.text));
+    row.append(time, ' ', make('span', 'hw-source', line.source), ' ', make('span', 'hw-body', line.text));
     if (line.more) row.append(' ', make('span', 'hw-badge', line.more));
     added.append(row);
   }
