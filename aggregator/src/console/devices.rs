@@ -158,4 +158,42 @@ mod tests {
             "/devices?q=a%26b%3D%22c%22%20%3Cd%3E&sort=name&page=2"
         );
     }
+
+    #[test]
+    fn a_page_of_devices_stays_within_its_budgets_and_names_stay_text() {
+        let row = |number: usize| Row {
+            name: format!("</td><script>edge-{number:05}</script>"),
+            mount: "\"><img src=x>".repeat(4),
+            cpu: Some(0.5),
+            records: u64::MAX,
+            ..Row::default()
+        };
+        let rows: Vec<Row> = (0..PAGE_ROWS).map(row).collect();
+        let listed = Listed {
+            all: 100_000,
+            found: 100_000,
+            online: 3,
+            page: 2,
+            pages: 1_000,
+            fault: Some("<b>".to_owned()),
+            rows,
+        };
+        let list = List {
+            heads: Vec::new(),
+            previous: Some("/devices?page=1".to_owned()),
+            next: None,
+            q: "<i>".to_owned(),
+            live: String::new(),
+            worst: String::new(),
+            listed,
+        };
+        let html = list.render().unwrap();
+        for tag in ["<script", "<img", "<b>", "<i>"] {
+            assert!(!html.contains(tag), "{tag} of a stranger");
+        }
+        let elements = html.matches('<').count() - html.matches("</").count();
+        assert!(elements <= 2_800, "{elements} elements; the frame has less than 100");
+        // Rows are alike: compressed, a tenth of it travels.
+        assert!(html.len() <= 300 << 10, "{} bytes", html.len());
+    }
 }
