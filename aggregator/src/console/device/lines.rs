@@ -25,6 +25,8 @@ const PATH_BYTES_MAX: usize = 120;
 const LINES_MAX: usize = 200;
 /// Entries of the shard that are looked through for them: some seconds of a busy shard.
 const ENTRIES_BACK: u64 = 512;
+/// Entries that are looked through if these hold no line: two hours of a host that only samples.
+const ENTRIES_FAR_BACK: u64 = 8192;
 
 /// A line as the page shows it.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
@@ -65,10 +67,16 @@ impl LineSource {
         self.next.0
     }
 
-    /// The last lines that are near the end of the log.
+    /// The last lines that are near the end of the log; of a log without any there, those further back.
     pub(crate) async fn last(&mut self) -> Vec<Shown> {
         let end = self.node.end(self.shard);
-        self.since(Offset(end.0.saturating_sub(ENTRIES_BACK))).await
+        for back in [ENTRIES_BACK, ENTRIES_FAR_BACK] {
+            let lines = self.since(Offset(end.0.saturating_sub(back))).await;
+            if !lines.is_empty() || end.0 <= back {
+                return lines;
+            }
+        }
+        Vec::new()
     }
 
     /// The lines behind an offset; of many the last ones.
