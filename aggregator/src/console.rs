@@ -9,6 +9,7 @@
 //! behind that. Every list, page and stream has a bound.
 
 mod access;
+mod connections;
 mod device;
 mod devices;
 mod live;
@@ -91,7 +92,9 @@ pub async fn serve(node: NodeHandle, listen: SocketAddr) -> Result<ConsoleHandle
     let handle = ConsoleHandle { console: Arc::new(console) };
     let router = router(handle.clone());
     let task = tokio::spawn(async move {
-        let Err(error) = axum::serve(listener, router).await else { return };
+        let Err(error) = axum::serve(connections::Bounded::new(listener), router).await else {
+            return;
+        };
         tracing::error!(%error, "the console is not answered any more");
     });
     // The one time that it is set.
