@@ -4,6 +4,7 @@
 //! may open the socket may ask everything. Documents are JSON; what has no end, or takes long, comes
 //! as lines of JSON. Nothing here decides anything: it reads what the node shows, and passes wishes on.
 
+mod alerts;
 mod console;
 mod devices;
 mod explore;
@@ -40,6 +41,9 @@ fn router(node: NodeHandle, console: ConsoleHandle) -> Router {
         .route("/api/v1/tokens", get(tokens::list).post(tokens::create))
         .route("/api/v1/tokens/{id}", delete(tokens::revoke))
         .route("/api/v1/explore", get(explore::run))
+        .route("/api/v1/alerts", get(alerts::list))
+        .route("/api/v1/notices", get(alerts::notices))
+        .route("/api/v1/thresholds", get(alerts::thresholds).post(alerts::apply))
         .route("/api/v1/logs", get(logs::run))
         .route("/api/v1/tap", get(tap::run))
         .fallback(unknown)
@@ -72,6 +76,11 @@ impl Refusal {
 
     pub(crate) fn no_device(name: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, format!("no device \"{name}\"")).next("headwater devices")
+    }
+
+    pub(crate) fn cause(mut self, cause: impl Into<String>) -> Self {
+        self.problem.cause = Some(cause.into());
+        self
     }
 
     pub(crate) fn next(mut self, next: impl Into<String>) -> Self {

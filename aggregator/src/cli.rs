@@ -4,6 +4,7 @@
 //! it answers (`output`). `init`, `serve` and `up` are the aggregator. What goes wrong is a `Failure`,
 //! which says what, where, why and what comes next.
 
+mod alerts;
 pub mod args;
 pub(crate) mod client;
 mod console;
@@ -13,6 +14,7 @@ mod ledger;
 mod look;
 pub mod output;
 pub(crate) mod serve;
+mod thresholds;
 mod tokens;
 
 use std::io::{IsTerminal, Write};
@@ -23,7 +25,7 @@ use anstream::ColorChoice;
 use clap::{CommandFactory, Parser};
 
 use crate::api;
-use args::{Args, Audited, Color, Command, Devices, Global, Ledger};
+use args::{Alerts, Args, Audited, Color, Command, Devices, Global, Ledger, Notices, Thresholds};
 use client::Client;
 use failure::{Exit, Failure};
 use headwater_protocol::wire::{PROTOCOL_NEWEST, PROTOCOL_OLDEST};
@@ -73,6 +75,11 @@ fn run(args: Args) -> Result<(), Failure> {
         Some(Command::Init(init)) => serve::init(&global, &output, init.dir),
         Some(Command::Serve) => serve::run(&global, &output),
         Some(Command::Up(up)) => crate::up::run(&up, &output),
+        Some(Command::Thresholds { command: Some(Thresholds::Apply(apply)) })
+            if apply.validate_only =>
+        {
+            thresholds::validate(&output, &apply.file)
+        }
         Some(asking) => ask(&global, &output, asking),
     }
 }
@@ -148,6 +155,19 @@ async fn answer(
         }
         Command::Device(named) | Command::Devices { command: Some(Devices::Show(named)) } => {
             look::devices::show(client, output, &named.name).await
+        }
+        Command::Alerts { command, all } => {
+            let all = all || matches!(command, Some(Alerts::Ls { all: true }));
+            alerts::list(client, output, all).await
+        }
+        Command::Notices { command: None | Some(Notices::Ls) } => {
+            alerts::notices(client, output).await
+        }
+        Command::Thresholds { command: None | Some(Thresholds::Ls) } => {
+            thresholds::list(client, output).await
+        }
+        Command::Thresholds { command: Some(Thresholds::Apply(apply)) } => {
+            thresholds::apply(client, output, global, &apply).await
         }
         Command::Tap(tap) => look::tap::run(client, output, &tap).await,
         Command::Explore(explore) => look::explore::run(client, output, &explore).await,

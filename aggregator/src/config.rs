@@ -9,6 +9,7 @@ mod layer;
 mod raw;
 mod read;
 mod units;
+mod webhooks;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -19,10 +20,13 @@ use std::time::Duration;
 use headwater_certs::token::Address;
 use headwater_protocol::identity::ShardCount;
 
+use crate::alert::notice::Webhook;
 use crate::limits::ByteCount;
 use crate::log::MinFree;
 
 pub use error::{ConfigError, Place};
+pub(crate) use layer::nearest;
+pub(crate) use units::duration;
 
 /// What the node needs, impossible to hold invalid.
 #[derive(Clone, Debug)]
@@ -41,6 +45,15 @@ pub struct Config {
     pub console: ConsoleConfig,
     /// Metrics.
     pub metrics: MetricsConfig,
+    /// Alerts.
+    pub alert: AlertConfig,
+}
+
+/// Alerts.
+#[derive(Clone, Debug)]
+pub struct AlertConfig {
+    /// Who is told of them.
+    pub webhooks: Vec<Webhook>,
 }
 
 /// Name and place of the node.

@@ -11,6 +11,7 @@
 //! prefix of what was appended, and the ledger is computed from it. What it never does: believe a frame
 //! over a certificate, hold more than [`limits`] say, or delete what somebody may still need.
 
+pub mod alert;
 pub mod api;
 pub mod cli;
 mod clock;

@@ -120,3 +120,38 @@ pub const ENROL_TRIES_PER_ADDRESS: u32 = 30;
 pub const ENROL_TRIES: u32 = 600;
 /// Addresses whose tries are counted. When there are more, the minute is over for all of them.
 pub const ENROL_ADDRESSES_MAX: usize = 4096;
+
+/// Thresholds of all owners together: each looks at every series of its metric in every window.
+pub const RULES_MAX: usize = 500;
+/// Series that one threshold watches at once: those that pass its limit, and those it adds up. Ten times
+/// the mounts of 1,000 hosts.
+pub const ALERT_SERIES_PER_RULE_MAX: usize = 50_000;
+/// Series that all thresholds watch at once: 400 bytes each = 80 MB, and as much in a snapshot.
+pub const ALERT_SERIES_MAX: usize = 200_000;
+/// Changes of alerts that wait for notices: 1 KiB each. A destination that is further behind misses some,
+/// and is told how many.
+pub const ALERT_CHANGES_MAX: usize = 10_000;
+/// Ended alerts that are kept to be shown: 1 KiB each.
+pub const ALERTS_ENDED_MAX: usize = 1_000;
+/// Sets of rules that wait for their first window. They hold two windows after they are published, so
+/// there are more only where the clocks of devices stand still.
+pub const RULE_SETS_WAITING_MAX: usize = 8;
+/// Bytes of a file of thresholds: `RULES_MAX` of them with a sentence each.
+pub const THRESHOLD_FILE_BYTES_MAX: usize = 1 << 20;
+/// Revisions of thresholds that are kept: the audit keeps what each one changed for good.
+pub const RULE_SETS_KEPT: u64 = 1_000;
+/// Longest wait for a webhook, from its name to its answer. Source: SECURITY page, section 9, like the next.
+pub const NOTICE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes of an answer's head that are read; its body is not.
+pub const NOTICE_ANSWER_BYTES_MAX: usize = 64 << 10;
+/// Tries after which a notice is given up: waits of 2.5 min on average make it more than an hour, in which
+/// a receiver is mended or somebody knows.
+pub const NOTICE_TRIES_MAX: u32 = 40;
+/// The longest first wait of a notice that was not taken.
+pub const NOTICE_WAIT_FIRST: Duration = Duration::from_secs(1);
+/// The longest wait of a notice that was not taken.
+pub const NOTICE_WAIT_MAX: Duration = Duration::from_secs(300);
+/// Bytes of a webhook's secret or roots.
+pub const NOTICE_FILE_BYTES_MAX: u64 = 1 << 20;
+/// Webhooks of a configuration: a task and a cursor each.
+pub const WEBHOOKS_MAX: usize = 64;

@@ -1,5 +1,6 @@
 //! What the node counts about itself. Each stage has its own part, named after it; `/metrics` shows all.
 
+mod alert;
 mod latency;
 mod merge;
 
@@ -13,6 +14,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+pub use alert::{AlertMetrics, NoticeLabel};
 pub(crate) use latency::{Latency, LatencyCounts};
 pub use merge::MergeMetrics;
 
@@ -32,6 +34,8 @@ pub struct Metrics {
     pub intake: IntakeMetrics,
     /// Enrolment's.
     pub enrol: EnrolMetrics,
+    /// Those of alerts.
+    pub alert: AlertMetrics,
 }
 
 impl Default for Metrics {
@@ -44,6 +48,7 @@ impl Default for Metrics {
             merge_log: LogMetrics::register(registry.sub_registry_with_prefix("merge_log")),
             intake: IntakeMetrics::register(registry.sub_registry_with_prefix("intake")),
             enrol: EnrolMetrics::register(registry.sub_registry_with_prefix("enrol")),
+            alert: AlertMetrics::register(registry.sub_registry_with_prefix("alert")),
             registry,
         }
     }

@@ -1,5 +1,6 @@
 //! The node: all stages of an aggregator, and the handle that the command line and the API use.
 
+mod alerting;
 mod averages;
 mod certificates;
 mod console;
@@ -15,10 +16,12 @@ use std::path::{Path, PathBuf};
 
 use headwater_certs::authority;
 
+use crate::alert::notice;
 use crate::config::Config;
 use crate::registry::RegistryError;
 use crate::{enrol, fold, health, intake, log, merge, registry};
 
+pub use alerting::{Alerting, Append, Applied, ApplyError, ApplyRequest, Terms};
 pub use averages::{
     AverageQuery, AverageWindow, Averages, AveragesError, DeviceWindows, Point, SeriesPoints,
 };
@@ -115,6 +118,9 @@ pub enum StartError {
     /// Enrolment can't listen.
     #[error("start the node")]
     Enrol(#[source] enrol::ListenError),
+    /// Notices of alerts can't be sent.
+    #[error("start the node")]
+    Notices(#[source] notice::NoticeError),
     /// Metrics can't be served.
     #[error("start the node")]
     Health(#[source] health::ListenError),

@@ -8,8 +8,10 @@ mod audit;
 mod devices;
 mod enrolment;
 mod identity;
+mod notices;
 mod sessions;
 mod tables;
+mod thresholds;
 mod tokens;
 mod windows;
 
@@ -26,6 +28,7 @@ pub use audit::AuditEntry;
 pub use devices::{DeviceRecord, RevokeError, Served};
 pub use enrolment::{Applicant, Enrolled, Refused};
 pub use identity::NodeRecord;
+pub use notices::NoticeCursor;
 pub use sessions::SessionRecord;
 pub use tokens::{TokenError, TokenOffer};
 
@@ -142,6 +145,8 @@ impl Registry {
             }
             transaction.open_table(tables::NAMES)?;
             transaction.open_table(tables::AUDIT)?;
+            transaction.open_table(tables::RULE_SETS)?;
+            transaction.open_table(tables::NOTICES)?;
             let mut meta = transaction.open_table(tables::META)?;
             let format = meta.get("format")?.map(|format| format.value().to_vec());
             if let Some(format) = format {

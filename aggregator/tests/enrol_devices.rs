@@ -135,7 +135,7 @@ async fn every_change_has_an_audit_entry_that_hangs_on_the_one_before() {
     assert_eq!(actions, expected);
     assert_eq!(audit[3].actor, "an admin");
     assert_eq!(audit[0].before, [0; 32]);
-    assert!(audit[2].before != audit[3].before && audit[2].before != [0; 32]);
+    assert!(audit[3].before != audit[4].before && audit[3].before != [0; 32]);
     let secrets = format!("{audit:?}");
     assert!(!secrets.contains("hwe1."), "no secret stands in the audit");
 }

@@ -1,5 +1,6 @@
 //! What the API answers, and the command line reads. Fields are only added within a major version.
 
+mod alerts;
 mod averages;
 mod ledger;
 mod moment;
@@ -11,6 +12,9 @@ use headwater_protocol::position::Stream;
 use headwater_protocol::record::{Part, SourceInfo};
 use serde::{Deserialize, Serialize};
 
+pub use alerts::{
+    AlertRow, AppliedRow, NoticeRow, RuleChangeRow, ThresholdRow, ThresholdsView, ThresholdsWish,
+};
 pub use averages::{AverageRow, AverageWindowRow, ExploreRow};
 pub use ledger::{
     AuditLaneRow, AuditRow, GapRow, LaneRow, LedgerRow, ReceiptRow, StreamRow, Totals, VerifyRow,

@@ -120,6 +120,30 @@ pub enum Command {
     /// Averages of a metric by labels, with how many devices and samples stand behind each
     #[command(before_long_help = help::EXPLORE)]
     Explore(Explore),
+    /// Alerts that fire, and those that may come
+    #[command(before_long_help = help::ALERTS)]
+    Alerts {
+        /// What to do with them; `None` lists them.
+        #[command(subcommand)]
+        command: Option<Alerts>,
+        /// Also those that are over
+        #[arg(long)]
+        all: bool,
+    },
+    /// Who is told of alerts, and how far each is
+    #[command(before_long_help = help::NOTICES)]
+    Notices {
+        /// What to do with them; `None` lists them.
+        #[command(subcommand)]
+        command: Option<Notices>,
+    },
+    /// What is an alert: list thresholds, apply a file of them
+    #[command(before_long_help = help::THRESHOLDS)]
+    Thresholds {
+        /// What to do with them; `None` lists them.
+        #[command(subcommand)]
+        command: Option<Thresholds>,
+    },
     /// What was read, what is stored, what is missing and why
     #[command(before_long_help = help::LEDGER)]
     Ledger {
@@ -266,6 +290,53 @@ pub struct Explore {
     /// Each window by itself
     #[arg(long)]
     pub windows: bool,
+}
+
+/// `headwater alerts`.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum Alerts {
+    /// List them
+    Ls {
+        /// Also those that are over
+        #[arg(long)]
+        all: bool,
+    },
+}
+
+/// `headwater notices`.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum Notices {
+    /// List the destinations
+    Ls,
+}
+
+/// `headwater thresholds`.
+#[derive(Debug, Subcommand)]
+pub enum Thresholds {
+    /// List them, and what each does at present
+    Ls,
+    /// Apply a file: it holds every threshold of its owner
+    Apply(Apply),
+}
+
+/// `headwater thresholds apply`.
+#[derive(ClapArgs, Debug)]
+pub struct Apply {
+    /// The file
+    #[arg(short, long, value_name = "FILE")]
+    pub file: PathBuf,
+    /// Only read the file and name its mistakes; asks no aggregator
+    #[arg(long)]
+    pub validate_only: bool,
+    /// Only say what would change
+    #[arg(long, conflicts_with = "validate_only")]
+    pub dry_run: bool,
+    /// Remove thresholds of the same owner that the file does not have
+    #[arg(long)]
+    pub prune: bool,
+    /// What for
+    #[arg(short, long, value_name = "TEXT")]
+    pub message: Option<String>,
 }
 
 /// `headwater ledger`.

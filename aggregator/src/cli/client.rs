@@ -214,6 +214,7 @@ fn failure_of(status: StatusCode, problem: Problem) -> Failure {
         StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => Exit::Denied,
         StatusCode::NOT_FOUND => Exit::NotFound,
         StatusCode::CONFLICT => Exit::Conflict,
+        StatusCode::UNPROCESSABLE_ENTITY => Exit::Config,
         StatusCode::SERVICE_UNAVAILABLE => Exit::Unreachable,
         _ => Exit::Failed,
     };

@@ -81,6 +81,29 @@ Examples:
   headwater explore cpu.busy_ratio --by site --last 1h
   headwater explore disk.used_ratio --by customer,product_version
   headwater explore cpu.busy_ratio --windows --json          exact sums, window by window";
+/// `headwater alerts --help`
+pub(crate) const ALERTS: &str = "\
+Examples:
+  headwater alerts                          what fires, the worst first
+  headwater alerts --all                    also what is over
+  headwater alerts --json";
+
+/// `headwater notices --help`
+pub(crate) const NOTICES: &str = "\
+Examples:
+  headwater notices                         sent, waiting and given up, by destination
+  headwater notices --json
+
+Destinations are set in the aggregator's configuration: [[alert.webhook]].";
+
+/// `headwater thresholds --help`
+pub(crate) const THRESHOLDS: &str = "\
+Examples:
+  headwater thresholds ls
+  headwater thresholds apply -f thresholds.toml --validate-only    name every mistake, ask nobody
+  headwater thresholds apply -f thresholds.toml --dry-run          what would change
+  headwater thresholds apply -f thresholds.toml --yes -m \"disks are larger now\"
+  headwater thresholds apply -f thresholds.toml --prune            removes what the file does not have";
 
 /// `headwater ledger --help`
 pub(crate) const LEDGER: &str = "\

@@ -73,7 +73,7 @@ pub struct Place {
 
 impl Place {
     /// The place of a range of bytes in the text of a layer.
-    pub(super) fn new(layer: &str, text: &str, span: Range<usize>) -> Self {
+    pub(crate) fn new(layer: &str, text: &str, span: Range<usize>) -> Self {
         let start = text.floor_char_boundary(span.start.min(text.len()));
         let line_start = text[..start].rfind('\n').map_or(0, |lf| lf + 1);
         let line_end = text[start..].find('\n').map_or(text.len(), |lf| start + lf);
@@ -85,6 +85,12 @@ impl Place {
             text: text[line_start..line_end].trim_end().into(),
             width: text[start..end].chars().count().max(1),
         }
+    }
+
+    /// The number of the line, from 1.
+    #[must_use]
+    pub(crate) fn line(&self) -> usize {
+        self.line
     }
 
     /// `file:line:column`.

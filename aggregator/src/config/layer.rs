@@ -98,7 +98,7 @@ fn malformed(name: &str, text: &str, error: &toml::de::Error) -> ConfigError {
         && let Some(key) = quoted.next()
     {
         let known: Vec<Box<str>> = quoted.collect();
-        let nearest = nearest(&key, &known).map(Box::from);
+        let nearest = nearest(&key, known.iter().map(AsRef::as_ref)).map(Box::from);
         return ConfigError::UnknownKey { key, nearest, known, place };
     }
     let wants_text = reason.starts_with("invalid type") && reason.contains("expected a string");
@@ -108,9 +108,9 @@ fn malformed(name: &str, text: &str, error: &toml::de::Error) -> ConfigError {
 }
 
 /// The known key that is spelt most alike, if at most a third of it differs.
-fn nearest<'a>(key: &str, known: &'a [Box<str>]) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(key: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let far = |name: &&str| distance(key, name);
-    let names = known.iter().map(AsRef::as_ref);
+    let names = known.into_iter();
     names.min_by_key(far).filter(|name| far(name) * 3 <= key.len().max(name.len()))
 }
 

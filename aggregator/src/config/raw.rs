@@ -16,6 +16,7 @@ pub(super) struct RawConfig {
     pub(super) window: RawWindow,
     pub(super) console: RawConsole,
     pub(super) metrics: RawMetrics,
+    pub(super) alert: RawAlert,
     /// It has no key yet; a configuration may have the section.
     #[serde(rename = "limits")]
     pub(super) _limits: RawLimits,
@@ -72,6 +73,25 @@ pub(super) struct RawWindow {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawConsole {
     pub(super) listen: Key<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawAlert {
+    pub(super) webhook: Key<Vec<RawWebhook>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawWebhook {
+    pub(super) name: Spanned<String>,
+    pub(super) url: Spanned<String>,
+    pub(super) secret_file: Key<String>,
+    pub(super) ca_file: Key<String>,
+    #[serde(default)]
+    pub(super) allow_http: bool,
+    #[serde(default)]
+    pub(super) allow_private: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]

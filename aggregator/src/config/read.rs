@@ -15,10 +15,11 @@ use headwater_protocol::limits::{COMBINATIONS_MAX, TEXT_BYTES_MAX};
 use super::error::ConfigError;
 use super::layer::Layer;
 use super::raw::{Key, RawConfig};
-use super::units;
 use super::{
-    Config, ConsoleConfig, EnrolConfig, IntakeConfig, LogConfig, MetricsConfig, NodeConfig, WindowConfig,
+    Config, ConsoleConfig, EnrolConfig, IntakeConfig, LogConfig, MetricsConfig, NodeConfig,
+    WindowConfig,
 };
+use super::{units, webhooks};
 use crate::limits::ByteCount;
 use crate::window::DEVICE;
 
@@ -42,6 +43,7 @@ impl TryFrom<Layers<'_>> for Config {
             console: ConsoleConfig {
                 listen: layers.get("console.listen", |raw| &raw.console.listen).loopback()?,
             },
+            alert: webhooks::read(&layers)?,
             metrics: MetricsConfig {
                 listen: layers.get("metrics.listen", |raw| &raw.metrics.listen).address()?,
             },
@@ -180,7 +182,7 @@ type Field<T> = fn(&RawConfig) -> &Key<T>;
 
 impl<'a> Layers<'a> {
     /// A key by its name; `None` if no layer sets it.
-    fn find<T>(&self, key: &'static str, field: Field<T>) -> Option<Found<'a, T>> {
+    pub(super) fn find<T>(&self, key: &'static str, field: Field<T>) -> Option<Found<'a, T>> {
         let (layer, spanned) = self.0.iter().rev().find_map(|layer| {
             let spanned = field(&layer.raw).as_ref()?;
             Some((layer, spanned))
@@ -195,16 +197,16 @@ impl<'a> Layers<'a> {
 }
 
 /// A value and where it was written.
-struct Found<'a, T> {
-    key: &'static str,
-    value: &'a T,
-    layer: &'a Layer,
-    span: Range<usize>,
+pub(super) struct Found<'a, T> {
+    pub(super) key: &'static str,
+    pub(super) value: &'a T,
+    pub(super) layer: &'a Layer,
+    pub(super) span: Range<usize>,
 }
 
 impl<T> Found<'_, T> {
     /// The value as what it means, or what was expected instead.
-    fn check<M>(
+    pub(super) fn check<M>(
         &self,
         meaning: impl FnOnce(&T) -> Option<M>,
         expected: impl fmt::Display,

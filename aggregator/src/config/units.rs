@@ -31,7 +31,7 @@ pub(super) fn bytes(text: &str) -> Option<ByteCount> {
 }
 
 /// A whole number and its unit; `None` for anything else.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     let (number, unit) = split(text)?;
     let seconds: u64 = match unit {
         "ms" => return Some(Duration::from_millis(number)),

@@ -18,6 +18,7 @@ use super::sending::Merged;
 use super::snapshot::Snapshot;
 use super::state::MergeState;
 use super::store::Store;
+use crate::alert::{AlertBoard, RuleSet};
 use crate::clock::wall_us;
 use crate::log::{Log, Stored, StoredSnapshot, end_process};
 use crate::metrics::MergeMetrics;
@@ -31,6 +32,8 @@ pub(super) enum Input {
         outputs: Vec<Output>,
         since: Instant,
     },
+    /// A revision of the thresholds.
+    Rules(Box<RuleSet>),
     Stop(SyncSender<()>),
 }
 
@@ -52,6 +55,7 @@ pub(super) struct Driver {
     pub(super) keep: Duration,
     pub(super) metrics: MergeMetrics,
     pub(super) merged: Merged,
+    pub(super) board: AlertBoard,
     pub(super) changed: watch::Sender<u64>,
     pub(super) state: MergeState,
     pub(super) next: Offset,
@@ -118,6 +122,7 @@ impl Driver {
                     }
                 }
             }
+            Input::Rules(rules) => round.push((MergeKind::Rules(rules), Instant::now())),
             Input::Stop(stopped) => *stop = Some(stopped),
         }
     }
@@ -150,7 +155,7 @@ impl Driver {
                 Err(error) => end_process("append to the merge log", &error),
             }
         }
-        let (mut writes, mut closed) = (Vec::new(), Vec::new());
+        let (mut writes, mut closed, mut alerts_changed) = (Vec::new(), Vec::new(), false);
         for let_out in since {
             let stored = durable.recv().expect("this thread holds the sending end");
             let (entry, tip) = match read(&stored.entry, stored.offset, stored.identity) {
@@ -166,6 +171,7 @@ impl Driver {
             (self.next, self.tip) = (stored.offset.next(), Some(tip));
             self.saved.is_behind = true;
             writes.append(&mut merging.writes);
+            alerts_changed |= merging.alerts_changed;
             closed.extend(merging.closed.iter().map(|_| let_out));
             if let Some((shard, at)) = shard.and_then(|id| Some((id, self.state.position(id)?))) {
                 self.merged.note(shard, at);
@@ -174,6 +180,9 @@ impl Driver {
         if !writes.is_empty() {
             self.store(&writes);
             self.changed.send_modify(|changes| *changes += 1);
+        }
+        if alerts_changed {
+            self.board.show(self.state.alerts());
         }
         self.metrics.windows.inc_by(closed.len() as u64);
         for let_out in closed {

@@ -3,6 +3,7 @@
 use headwater_protocol::codec::{DecodeError, Reader, put_varint};
 use headwater_protocol::identity::{NodeId, ShardId};
 
+use crate::alert::RuleSet;
 use crate::window::partial::Partial;
 use crate::window::{Output, OutputKind, Position};
 
@@ -53,7 +54,7 @@ pub enum MergeKind {
         shards: Vec<ShardId>,
     },
     /// A revision of the thresholds, in the format of `alert`.
-    Rules(Vec<u8>),
+    Rules(Box<RuleSet>),
 }
 
 impl MergeEntry {
@@ -90,7 +91,7 @@ impl MergeEntry {
                 put_varint(&mut out, shards.len() as u64);
                 shards.iter().for_each(|shard| out.extend_from_slice(&shard.0.to_le_bytes()));
             }
-            MergeKind::Rules(rules) => out.extend_from_slice(rules),
+            MergeKind::Rules(rules) => out.extend_from_slice(&rules.encode()),
         }
         out
     }
@@ -126,7 +127,12 @@ impl MergeEntry {
                 let shards = (0..count).map(|_| reader.u16("shard").map(ShardId));
                 MergeKind::Without { start_us, shards: shards.collect::<Result<_, _>>()? }
             }
-            KIND_RULES => MergeKind::Rules(reader.take("rules", reader.left())?.to_vec()),
+            KIND_RULES => {
+                let rules = RuleSet::decode(reader.take("rules", reader.left())?);
+                let (what, expected) = ("rules", "a revision of the thresholds");
+                let rules = rules.map_err(|_| DecodeError::Value { what, value: 0, expected })?;
+                MergeKind::Rules(Box::new(rules))
+            }
             kind => {
                 let (what, value) = ("merge entry kind", u64::from(kind));
                 return Err(DecodeError::Value { what, value, expected: "1 to 4" });
@@ -216,7 +222,7 @@ mod tests {
             output(OutputKind::Partial(partial(vec![group]))),
             output(OutputKind::Partial(partial(Vec::new()))),
             MergeKind::Without { start_us: 5, shards: vec![ShardId(1), ShardId(63)] },
-            MergeKind::Rules(vec![1, 2, 3]),
+            MergeKind::Rules(Box::default()),
         ];
         let entry = |kind| MergeEntry { appender: NodeId([4; 16]), stamp_us: 99, kind };
         kinds.into_iter().map(entry).collect()
@@ -227,9 +233,7 @@ mod tests {
         for entry in entries() {
             let bytes = entry.encode();
             assert_eq!(MergeEntry::decode(&bytes), Ok(entry.clone()));
-            // Bytes of rules are taken to the end.
-            let least = if matches!(entry.kind, MergeKind::Rules(_)) { 26 } else { bytes.len() };
-            for cut in 0..least {
+            for cut in 0..bytes.len() {
                 assert!(MergeEntry::decode(&bytes[..cut]).is_err(), "cut at {cut}: {entry:?}");
             }
         }

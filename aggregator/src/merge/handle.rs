@@ -14,6 +14,7 @@ use super::driver::{Driver, Input, Saved};
 use super::recovery::{RecoveryError, recover};
 use super::sending::{Merged, Outbox};
 use super::store::{Store, StoreError};
+use crate::alert::{AlertBoard, RuleSet};
 use crate::log::{CreateError, EmbeddedLog, Log, LogOptions, OpenError, Space};
 use crate::metrics::{LogMetrics, MergeMetrics};
 
@@ -34,6 +35,8 @@ pub struct MergeOptions {
     pub group_commit: Duration,
     /// How long averages are kept.
     pub keep: Duration,
+    /// Where it shows alerts.
+    pub board: AlertBoard,
     /// Where the log's writer notes how much room is left.
     pub space: Arc<Space>,
     /// Where the log counts.
@@ -111,6 +114,7 @@ impl MergeHandle {
         tracing::debug!(entries = recovered.replayed, "merge fold recovered");
         let merged = Merged::default();
         recovered.state.positions().for_each(|(shard, at)| merged.note(shard, at));
+        options.board.show(recovered.state.alerts());
         let (inputs, inbox) = sync_channel(INPUTS_MAX);
         let (changed, watching) = watch::channel(0);
         let driver = Driver {
@@ -120,6 +124,7 @@ impl MergeHandle {
             keep: options.keep,
             metrics: options.metrics,
             merged: merged.clone(),
+            board: options.board,
             changed,
             state: recovered.state,
             next: recovered.next,
@@ -140,6 +145,14 @@ impl MergeHandle {
     #[must_use]
     pub fn outbox(&self) -> Outbox {
         Outbox { inputs: self.inputs.clone(), merged: self.merged.clone() }
+    }
+
+    /// Has revisions of the thresholds appended, in order; those that the fold knows it ignores.
+    pub fn publish(&self, revisions: &[RuleSet]) {
+        for rules in revisions {
+            // The merge fold has stopped: the next start finds that it lacks them.
+            drop(self.inputs.send(Input::Rules(Box::new(rules.clone()))));
+        }
     }
 
     /// The averages.

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use headwater_protocol::codec::{DecodeError, Reader, put_varint};
+use headwater_protocol::codec::{DecodeError, Reader, put_bytes, put_varint};
 use headwater_protocol::identity::{DeviceId, Generation, LogId, Offset, ShardId};
 use headwater_protocol::ledger::LogTip;
 
 use super::state::{Keys, MergeState, Shard};
 use super::window::MergeWindow;
+use crate::alert::Alerts;
 use crate::window::partial::{
     Group, Partial, decode_facts, decode_texts, encode_facts, encode_texts, narrow,
 };
@@ -20,9 +21,11 @@ const MAGIC: [u8; 4] = *b"HWMG";
 const VERSION: u8 = 1;
 /// Bound for a reader of a damaged file whose hash fits by chance.
 const ENTRIES_MAX: usize = 1 << 22;
+/// Bytes of the alerts' state, for a reader: far above what their own limits allow.
+const ALERTS_BYTES_MAX: usize = 1 << 30;
 
 /// A state with the entry that it ends at.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Snapshot {
     pub(super) log: LogId,
     pub(super) tip: LogTip,
@@ -102,6 +105,7 @@ impl MergeState {
         out.push(u8::from(self.closed_us.is_some()));
         out.extend_from_slice(&self.closed_us.unwrap_or_default().to_le_bytes());
         out.extend_from_slice(&self.strayed.to_le_bytes());
+        put_bytes(out, &self.alerts.encode());
     }
 
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
@@ -133,6 +137,9 @@ impl MergeState {
         let closed_us = reader.i64("closed window")?;
         state.closed_us = is_closed.then_some(closed_us);
         state.strayed = reader.u64("strayed")?;
+        let alerts = Alerts::decode(reader.bytes("alerts", ALERTS_BYTES_MAX)?);
+        let (what, expected) = ("alerts", "the state of alerts");
+        state.alerts = alerts.map_err(|_| DecodeError::Value { what, value: 0, expected })?;
         Ok(state)
     }
 }

@@ -7,6 +7,7 @@ use headwater_protocol::identity::{DeviceId, ShardId};
 
 use super::entry::{MergeEntry, MergeKind};
 use super::window::{KeyOf, MergeWindow, sum};
+use crate::alert::Alerts;
 use crate::window::partial::{Facts, Group, GroupRow, Partial};
 use crate::window::{ClosedWindow, Combination, Key, Output, OutputKind, Position, Row};
 
@@ -15,7 +16,7 @@ use crate::window::{ClosedWindow, Combination, Key, Output, OutputKind, Position
 const HOLD_US: i64 = 180_000_000;
 
 /// What all shards know, merged.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct MergeState {
     pub(super) shards: BTreeMap<ShardId, Shard>,
     pub(super) windows: BTreeMap<i64, MergeWindow>,
@@ -25,6 +26,8 @@ pub struct MergeState {
     pub(super) closed_us: Option<i64>,
     /// Figures that came for a window that was let go, and could be put in no place.
     pub(super) strayed: u64,
+    /// Thresholds and alerts: first revisions alone go in.
+    pub(super) alerts: Alerts,
 }
 
 /// What a shard has told.
@@ -51,6 +54,8 @@ pub(super) struct Keys {
 pub struct Merging {
     /// Windows whose first revision was made, in order.
     pub closed: Vec<ClosedWindow>,
+    /// Whether thresholds or alerts may have changed.
+    pub alerts_changed: bool,
     /// What the store is to hold from now on.
     pub writes: Vec<Write>,
 }
@@ -89,7 +94,10 @@ impl MergeState {
                 }
                 self.close(&mut merging);
             }
-            MergeKind::Rules(_) => {}
+            MergeKind::Rules(rules) => {
+                self.alerts.publish(*rules);
+                merging.alerts_changed = true;
+            }
         }
         merging
     }
@@ -118,6 +126,12 @@ impl MergeState {
     #[must_use]
     pub fn closed_us(&self) -> Option<i64> {
         self.closed_us
+    }
+
+    /// Thresholds and alerts.
+    #[must_use]
+    pub fn alerts(&self) -> &Alerts {
+        &self.alerts
     }
 
     /// Figures that came for a window that was let go, and could be put in no place.
@@ -217,7 +231,11 @@ impl MergeState {
             let length_us = i64::try_from(window.length_us).unwrap_or(i64::MAX);
             let without = window.without.iter().copied().collect();
             let rows = self.rows(&sums);
-            merging.closed.push(ClosedWindow { start_us, length_us, without, rows });
+            let window = ClosedWindow { start_us, length_us, without, rows };
+            // Whoever is told of changes reads them from the alerts themselves.
+            self.alerts.handle_window(&window);
+            merging.alerts_changed = true;
+            merging.closed.push(window);
             self.write(start_us, 1, sums, merging);
             let oldest = start_us.saturating_sub(HOLD_US);
             self.windows = self.windows.split_off(&oldest.saturating_add(1));

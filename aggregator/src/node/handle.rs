@@ -1,5 +1,7 @@
 //! The handle of a running node.
 
+mod alerts;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;

@@ -7,11 +7,15 @@ use std::time::Duration;
 use headwater_certs::authority::Authority;
 use headwater_certs::token::Address;
 use headwater_protocol::entry::WindowRules;
+use headwater_protocol::identity::LogId;
 use tokio::sync::watch;
 
 use super::StartError;
+use super::alerting::{Alerting, Terms};
 use super::certificates::Certificates;
 use super::init::Layout;
+use crate::alert::notice::{NoticeOptions, Notices, Pace};
+use crate::alert::{AlertBoard, RuleSet};
 use crate::clock::wall_us;
 use crate::config::Config;
 use crate::enrol::{EnrolHandle, EnrolOptions};
@@ -22,6 +26,7 @@ use crate::log::{EmbeddedLog, LogOptions, Space};
 use crate::merge::{MergeHandle, MergeOptions};
 use crate::metrics::Metrics;
 use crate::registry::{Actor, NodeRecord, Registry};
+use crate::window::Combination;
 
 /// Everything that runs.
 #[derive(Debug)]
@@ -37,6 +42,8 @@ pub(super) struct Stages {
     pub(super) fold: FoldHandle,
     pub(super) intake: IntakeHandle,
     pub(super) enrol: EnrolHandle,
+    pub(super) alerting: Alerting,
+    notices: Notices,
     stop: watch::Sender<bool>,
 }
 
@@ -69,7 +76,10 @@ async fn start_behind(
     let tls = certificates.issue().map_err(StartError::Identity)?;
     let live = Live::default();
     let windows = window_rules(&config, &registry)?;
-    let merge = start_merge(&config, &metrics, &node, Arc::clone(&space)).await?;
+    let board = AlertBoard::default();
+    let merge = start_merge(&config, &metrics, &node, (&space, &board)).await?;
+    let alerting = alerting(&registry, &config, (&merge, board))?;
+    let notices = notices(&config, &metrics, (&registry, node.log), &alerting)?;
     let fold_options = FoldOptions {
         log: Arc::clone(&log) as _,
         node: node.id,
@@ -125,8 +135,47 @@ async fn start_behind(
     started.all(space, &fold, &intake);
     #[rustfmt::skip]
     let stages =
-        Stages { config, metrics, health, registry, authority, log, live, merge, fold, intake, enrol, stop };
+        Stages { config, metrics, health, registry, authority, log, live, merge, fold, intake, enrol, alerting, notices, stop };
     Ok(stages)
+}
+
+/// Starts telling of every change of an alert.
+fn notices(
+    config: &Config,
+    metrics: &Metrics,
+    (registry, log): (&Registry, LogId),
+    alerting: &Alerting,
+) -> Result<Notices, StartError> {
+    let notices = Notices::start(NoticeOptions {
+        webhooks: config.alert.webhooks.clone(),
+        board: alerting.board().clone(),
+        registry: registry.clone(),
+        log,
+        pace: Pace::default(),
+        metrics: metrics.alert.clone(),
+    });
+    notices.map_err(StartError::Notices)
+}
+
+/// Thresholds on their way to the merge fold: those that a crash held up, and the shipped ones if there never
+/// were any.
+fn alerting(
+    registry: &Registry,
+    config: &Config,
+    (merge, board): (&MergeHandle, AlertBoard),
+) -> Result<Alerting, StartError> {
+    let webhooks = config.alert.webhooks.iter().map(|webhook| webhook.name.clone()).collect();
+    let combinations = config.window.combinations.iter().cloned().map(Combination::new).collect();
+    let base_us = i64::try_from(config.window.length.as_micros()).expect("at most an hour");
+    let terms = Terms { combinations, base_us, webhooks };
+    let merge = merge.clone();
+    let append = Arc::new(move |sets: &[RuleSet]| merge.publish(sets));
+    let alerting = Alerting::new(registry.clone(), board, terms, append);
+    alerting.append_pending().map_err(StartError::Node)?;
+    if let Err(error) = alerting.publish_shipped(wall_us()) {
+        tracing::warn!(%error, "publish the shipped thresholds");
+    }
+    Ok(alerting)
 }
 
 /// What is on the disk, opened.
@@ -169,6 +218,7 @@ impl Stages {
         self.enrol.stop();
         self.intake.stop().await;
         stop_folds(&self.fold, &self.merge).await;
+        self.notices.stop().await;
         let log = Arc::clone(&self.log);
         // It ends with the runtime if that ends first.
         drop(tokio::task::spawn_blocking(move || log.close()).await);
@@ -202,7 +252,7 @@ async fn start_merge(
     config: &Config,
     metrics: &Metrics,
     node: &NodeRecord,
-    space: Arc<Space>,
+    (space, board): (&Arc<Space>, &AlertBoard),
 ) -> Result<MergeHandle, StartError> {
     let options = MergeOptions {
         folder: Layout(&config.node.data_dir).merge(),
@@ -210,7 +260,8 @@ async fn start_merge(
         node: node.id,
         group_commit: config.log.group_commit,
         keep: config.window.keep,
-        space,
+        board: board.clone(),
+        space: Arc::clone(space),
         log_metrics: metrics.merge_log.clone(),
         metrics: metrics.merge.clone(),
     };

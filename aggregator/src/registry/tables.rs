@@ -22,6 +22,11 @@ pub(super) const SESSIONS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::
 /// Audit entries in order.
 pub(super) const AUDIT: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("audit");
 
+/// Sets of thresholds by revision.
+pub(super) const RULE_SETS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("rule_sets");
+/// How far along the changes of alerts each destination of notices is, by its name.
+pub(super) const NOTICES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("notices");
+
 /// A row's bytes.
 pub(super) fn row(value: &impl Serialize) -> Vec<u8> {
     rmp_serde::to_vec_named(value).expect("a row of numbers, bytes and text has an encoding")

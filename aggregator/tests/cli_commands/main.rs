@@ -8,5 +8,6 @@ mod device;
 mod process;
 mod reading;
 mod serving;
+mod thresholds;
 mod up;
 mod usage;

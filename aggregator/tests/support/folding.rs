@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use headwater_aggregator::alert::AlertBoard;
 use headwater_aggregator::fold::{
     Answer, Answered, Credit, FoldHandle, FoldOptions, Hello, Live, Reply,
 };
@@ -42,6 +43,7 @@ impl Folding {
             node: NODE,
             group_commit: Duration::from_millis(2),
             keep: Duration::from_secs(3_600),
+            board: AlertBoard::default(),
             space: disk::space(folder),
             log_metrics: metrics.merge_log.clone(),
             metrics: metrics.merge.clone(),

@@ -255,7 +255,7 @@ mod tests {
     }
 
     fn windows(series: Vec<SeriesPoints>) -> DeviceWindows {
-        DeviceWindows { length_us: STEP, series }
+        DeviceWindows { length_us: STEP, shift_us: 0, series }
     }
 
     #[test]
