@@ -131,9 +131,15 @@ async fn every_change_has_an_audit_entry_that_hangs_on_the_one_before() {
     drop(node);
     let audit = node::registry(folder.path()).await.audit().unwrap();
     let actions: Vec<&str> = audit.iter().map(|entry| entry.action.as_str()).collect();
-    let expected = ["window rules changed", "token created", "device enrolled", "device revoked"];
+    let expected = [
+        "window rules changed",
+        "thresholds published",
+        "token created",
+        "device enrolled",
+        "device revoked",
+    ];
     assert_eq!(actions, expected);
-    assert_eq!(audit[3].actor, "an admin");
+    assert_eq!(audit[4].actor, "an admin");
     assert_eq!(audit[0].before, [0; 32]);
     assert!(audit[3].before != audit[4].before && audit[3].before != [0; 32]);
     let secrets = format!("{audit:?}");

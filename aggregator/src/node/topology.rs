@@ -107,6 +107,7 @@ async fn start_behind(
         Ok(intake) => intake,
         Err(error) => {
             stop_folds(&fold, &merge).await;
+            notices.stop().await;
             return Err(StartError::Intake(error));
         }
     };
@@ -124,6 +125,7 @@ async fn start_behind(
         Err(error) => {
             intake.stop().await;
             stop_folds(&fold, &merge).await;
+            notices.stop().await;
             return Err(StartError::Enrol(error));
         }
     };
