@@ -20,7 +20,8 @@ up: ## build, then run a real aggregator and a real agent on this host, until Ct
 	@exec $(RELEASE)/headwater up
 
 test: ## every test there is; the last line counts them
-	@$(DEV)/need cc
+	@$(DEV)/need cc chromium node npm
+	@$(DEV)/browser-modules
 	@$(DEV)/count-tests sh -c '$(BUILD_TESTS) && cargo test --workspace --no-fail-fast'
 
 check: ## what a change must pass, cheapest first
