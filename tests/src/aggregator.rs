@@ -22,6 +22,7 @@ pub struct Aggregator {
 struct Ports {
     intake: u16,
     enrol: u16,
+    console: u16,
     metrics: u16,
 }
 
@@ -57,14 +58,14 @@ impl Aggregator {
     }
 
     fn write_config(&self) {
-        let Ports { intake, enrol, metrics } = self.ports;
+        let Ports { intake, enrol, console, metrics } = self.ports;
         let data = self.data();
         let text = format!(
             "[node]\nname = \"agg-test\"\ndata_dir = {data:?}\n\
              [intake]\nlisten = \"127.0.0.1:{intake}\"\nadvertise = \"127.0.0.1:{intake}\"\n\
              min_free = \"1%\"\n\
              [intake.enrol]\nlisten = \"127.0.0.1:{enrol}\"\n\
-             [console]\nlisten = \"127.0.0.1:0\"\n[metrics]\nlisten = \"127.0.0.1:{metrics}\"\n\
+             [console]\nlisten = \"127.0.0.1:{console}\"\n[metrics]\nlisten = \"127.0.0.1:{metrics}\"\n\
              [log]\nsnapshot_every = \"1s\"\n"
         );
         // While the port is not known there is none to advertise.
@@ -240,14 +241,15 @@ impl Aggregator {
 }
 
 impl Ports {
-    /// The ports that a line names: `ready: intake quic A:1 · enrolment tcp A:2 · metrics http://A:3/`.
+    /// The ports that a line names: `ready: intake quic A:1 · enrolment tcp A:2 · console http://A:3 ·
+    /// metrics http://A:4/`.
     fn of(ready: &str) -> Self {
         let mut ports = ready.split("127.0.0.1:").skip(1).map(|rest| {
             let digits = rest.split(|letter: char| !letter.is_ascii_digit()).next();
             digits.and_then(|digits| digits.parse().ok()).expect("a port is a number")
         });
-        let mut next = || ports.next().expect("the line that says ready names three ports");
-        Self { intake: next(), enrol: next(), metrics: next() }
+        let mut next = || ports.next().expect("the line that says ready names four ports");
+        Self { intake: next(), enrol: next(), console: next(), metrics: next() }
     }
 }
 

@@ -13,7 +13,10 @@
 pub mod agent;
 pub mod aggregator;
 pub mod comparison;
+pub mod corpus;
 pub mod draws;
+pub mod forged;
+pub mod joining;
 pub mod landed;
 pub mod peer;
 pub mod process;

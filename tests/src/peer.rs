@@ -74,9 +74,17 @@ impl Peer {
     /// # Panics
     /// If it is not welcomed.
     pub async fn greeted(identity: &DeviceIdentity, address: &str) -> Self {
+        Self::greeted_as(hello(1, 1), identity, address).await
+    }
+
+    /// Connects, and says a hello that is welcome.
+    ///
+    /// # Panics
+    /// If it is not welcomed.
+    pub async fn greeted_as(hello: Hello, identity: &DeviceIdentity, address: &str) -> Self {
         let mut peer = Self::connect(identity, address).await.unwrap();
         let mut stream = peer.open().await;
-        stream.say(&Frame::Hello(hello(1, 1)).encode()).await;
+        stream.say(&Frame::Hello(hello).encode()).await;
         let answer = stream.hear().await;
         assert!(matches!(answer, Some(Frame::Welcome(_))), "a welcome, not {answer:?}");
         peer.greeting = Some(stream);

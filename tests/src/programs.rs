@@ -15,8 +15,10 @@ pub const AGENT: &str = "headwater-agent";
 #[must_use]
 pub fn program(name: &str) -> PathBuf {
     let own = std::env::current_exe().expect("a running program knows its path");
-    // target/debug/deps/test-0123 -> target/debug/headwater
-    let folder = own.parent().and_then(Path::parent).expect("a test lies in a folder of a profile");
+    let folder = own.parent().expect("a program lies in a folder");
+    // target/debug/deps/test-0123 or target/debug/fleet -> target/debug/headwater
+    let is_test = folder.ends_with("deps");
+    let folder = folder.parent().filter(|_| is_test).unwrap_or(folder);
     let path = folder.join(name);
     assert!(
         path.is_file(),
