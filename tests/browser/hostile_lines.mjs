@@ -1,0 +1,58 @@
+// Lines that were written to take over the page. Each is shown as text, in a form that hides nothing. The caller writes
+// the next part of the corpus at each "ready"; `given.parts` are files of what is to be seen.
+
+import { readFileSync } from "node:fs";
+import { enter, eventually, expect, expectNoFaults, given, keep, live, miss, origin, step, visit } from "./visit.mjs";
+
+// Elements that a page of lines has no use for: one of them there was made of a line.
+const FOREIGN = "script, img, iframe, object, embed, link, style, form, input, base, meta, svg, math, video, audio, template";
+
+await visit(async (browser) => {
+  const { context, page } = await enter(browser);
+  await page.goto(`${origin}/devices/${given.device}?tab=logs`);
+  await live(page);
+  for (const [number, part] of given.parts.entries()) {
+    const expected = JSON.parse(readFileSync(part, "utf8"));
+    step(`ready ${number}`);
+    await eventually(`part ${number} of the corpus is shown, line by line`, async () => {
+      const shown = (await lines(page)).slice(-expected.length);
+      const wrong = expected.findIndex((line, place) => shown[place] !== line);
+      return wrong < 0 || miss({ line: wrong, expected: expected[wrong]?.slice(0, 300), shown: shown[wrong]?.slice(0, 300), lines: shown.length });
+    });
+  }
+  await keep(page, "hostile-lines");
+  await expectHarmless(context, page, "#log-tail");
+  // Once more, as the server writes them into the page.
+  await page.reload();
+  await live(page);
+  await eventually("the lines are there after a reload", async () => (await lines(page)).length > 0);
+  await expectHarmless(context, page, "#log-tail");
+
+  for (const path of ["/devices", ...given.names.map((name) => `/devices/${encodeURIComponent(name)}`)]) {
+    await page.goto(origin + path);
+    await live(page);
+    await expectHarmless(context, page, "main");
+  }
+});
+
+/** The lines that are shown, oldest first. */
+function lines(page) {
+  return page.evaluate(() =>
+    [...document.querySelectorAll("#log-tail .hw-line")].map((line) => line.querySelector(".hw-body").textContent));
+}
+
+async function expectHarmless(context, page, where) {
+  const url = page.url();
+  const taken = await page.evaluate(() => ({ fired: globalThis.fired, title: document.title }));
+  expect(`${url}: no script of a stranger ran`, taken.fired === undefined && taken.title !== "fired", taken);
+  const foreign = await page.evaluate(([where, foreign]) => {
+    const found = [...document.querySelector(where).querySelectorAll(foreign)];
+    const handlers = [...document.querySelectorAll("*")].filter((element) =>
+      [...element.attributes].some(({ name }) => name.startsWith("on")));
+    return [...found, ...handlers].map((element) => element.outerHTML.slice(0, 200));
+  }, [where, where === "main" ? "iframe, object, embed, base, meta, math, video, audio" : FOREIGN]);
+  expect(`${url}: no element was made of a stranger's text`, foreign.length === 0, foreign);
+  const asked = context.requested.filter((url) => url.includes("fired"));
+  expect(`${url}: no request was made by a stranger's text`, asked.length === 0, asked);
+  expectNoFaults(context, url);
+}
