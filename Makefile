@@ -35,5 +35,5 @@ check: ## what a change must pass, cheapest first
 
 bench: ## the measured claims, on this machine
 	@$(DEV)/need cc
-	cargo build --release $(BINARIES)
+	cargo build --release $(BINARIES) -p headwater-tests --bins
 	cargo run --release -p headwater-benches

@@ -1,7 +1,7 @@
 //! The measured claims: `make bench`, or `cargo run --release -p headwater-benches -- --quick` for a look.
 //!
 //! Real programs, built as they ship, on loopback: a log file from its first byte to the last ack, an
-//! idle agent, and the ack at low load against the bare disk. It prints tables, writes
+//! idle agent, the ack at low load against the bare disk, and the console with a thousand devices. It prints tables, writes
 //! `benches/results/results.json` and, if all was measured in full, `docs/benchmarks.md`; it ends with 1
 //! if the median of a figure misses its goal. Goals are bounds of CPU, memory and ratios within one run; never of the wall clock.
 //!
@@ -20,7 +20,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
-use measure::{Effort, ack, idle, throughput};
+use measure::{Effort, ack, console, idle, throughput};
 use report::{Machine, Report};
 use site::Programs;
 
@@ -37,6 +37,7 @@ fn main() -> Result<ExitCode> {
             Claim::Log => throughput::measure(&programs, asked.effort, alone)?,
             Claim::Idle => idle::measure(&programs, asked.effort, alone)?,
             Claim::Ack => ack::measure(&programs, asked.effort)?,
+            Claim::Console => console::measure(&programs, asked.effort)?,
         });
     }
     machine.look_again();
@@ -60,6 +61,7 @@ enum Claim {
     Log,
     Idle,
     Ack,
+    Console,
 }
 
 /// What the command line and the environment say.
@@ -84,7 +86,8 @@ impl Asked {
                 "log" => claims.push(Claim::Log),
                 "idle" => claims.push(Claim::Idle),
                 "ack" => claims.push(Claim::Ack),
-                other => bail!("{other}? usage: headwater-benches [--quick] [log] [idle] [ack]"),
+                "console" => claims.push(Claim::Console),
+                other => bail!("{other}? usage: headwater-benches {USAGE}"),
             }
         }
         let mut command = "make bench".to_owned();
@@ -96,11 +99,13 @@ impl Asked {
             command = format!("{MIB}={mib} {command}");
         }
         if claims.is_empty() {
-            claims = vec![Claim::Log, Claim::Idle, Claim::Ack];
+            claims = vec![Claim::Log, Claim::Idle, Claim::Ack, Claim::Console];
         }
         Ok(Self { effort, claims, is_published, command })
     }
 }
+
+const USAGE: &str = "[--quick] [log] [idle] [ack] [console]";
 
 /// Size of the log in MiB.
 const MIB: &str = "HEADWATER_BENCH_MIB";

@@ -1,6 +1,7 @@
 //! What is measured, a file per claim. Each returns figures; none judges by the wall clock.
 
 pub(crate) mod ack;
+pub(crate) mod console;
 pub(crate) mod disk;
 pub(crate) mod idle;
 pub(crate) mod throughput;
@@ -14,13 +15,17 @@ pub(crate) struct Effort {
     pub(crate) runs: usize,
     /// How long the idle agent is watched.
     pub(crate) idle_seconds: u32,
+    /// Devices that are live while the console is asked.
+    pub(crate) devices: usize,
     /// Pairs of blocks, load and disk, of which each run of the ack's latency is made.
     pub(crate) ack_blocks: usize,
 }
 
 impl Effort {
     /// What the published figures are made with.
-    pub(crate) const FULL: Self = Self { log_mib: 256, runs: 3, idle_seconds: 60, ack_blocks: 5 };
+    pub(crate) const FULL: Self =
+        Self { log_mib: 256, runs: 3, idle_seconds: 60, devices: 1_000, ack_blocks: 5 };
     /// For a look in between.
-    pub(crate) const QUICK: Self = Self { log_mib: 64, runs: 1, idle_seconds: 20, ack_blocks: 4 };
+    pub(crate) const QUICK: Self =
+        Self { log_mib: 64, runs: 1, idle_seconds: 20, devices: 100, ack_blocks: 4 };
 }

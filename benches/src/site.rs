@@ -14,6 +14,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub(crate) use http::Session;
 pub(crate) use process::{Process, Usage};
 pub(crate) use programs::Programs;
 pub(crate) use scrape::{Histogram, Scrape};
@@ -25,7 +26,7 @@ pub(crate) struct Site {
     // Fields are dropped in this order: what runs, then its folder.
     pub(crate) aggregator: Process,
     programs: Programs,
-    metrics: SocketAddr,
+    ports: Ports,
     folder: TempDir,
 }
 
@@ -40,7 +41,7 @@ impl Site {
         let mut command = programs.headwater(folder.path());
         let aggregator = Process::start("headwater", command.arg("serve"), &log)?;
         let programs = programs.clone();
-        let site = Self { aggregator, programs, metrics: ports.metrics, folder };
+        let site = Self { aggregator, programs, ports, folder };
         site.until("the aggregator answers", || Ok(site.ask("/api/v1/devices").is_ok()))?;
         let token = site.programs.finish(site.headwater().args(["tokens", "create"]))?;
         site.programs.enrol(site.folder.path(), &token)?;
@@ -54,6 +55,32 @@ impl Site {
         Process::start("headwater-agent", command.arg("run"), &log)
     }
 
+    /// Starts a fleet of so many made-up devices, and waits until each is online.
+    pub(crate) fn start_fleet(&self, devices: usize) -> Result<Process> {
+        let token = self.folder.path().join("fleet.token");
+        let mut create = self.headwater();
+        create.args(["tokens", "create", "--uses", &devices.to_string()]);
+        std::fs::write(&token, self.programs.finish(&mut create)?)?;
+        let mut command = self.programs.fleet(self.folder.path());
+        command.args([&devices.to_string(), &self.ports.intake.to_string()]).arg(&token);
+        let log = self.folder.path().join("fleet.log");
+        let mut fleet = Process::start("fleet", &mut command, &log)?;
+        self.until("the whole fleet is online", || {
+            fleet.usage().with_context(|| std::fs::read_to_string(&log).unwrap_or_default())?;
+            let rows: Vec<Value> = serde_json::from_str(&self.ask("/api/v1/devices")?)?;
+            let online = rows.iter().filter(|row| row["state"] == "online");
+            Ok(online.count() >= devices)
+        })?;
+        Ok(fleet)
+    }
+
+    /// A session with the console, as a browser has it.
+    pub(crate) fn enter_console(&self) -> Result<Session> {
+        let said = self.programs.finish(self.headwater().arg("console"))?;
+        let link = said.split_whitespace().find(|word| word.contains("setup="));
+        Session::enter(self.ports.console, link.with_context(|| format!("no link in: {said}"))?)
+    }
+
     /// A command to the aggregator.
     pub(crate) fn headwater(&self) -> std::process::Command {
         self.programs.headwater(self.folder.path())
@@ -61,7 +88,7 @@ impl Site {
 
     /// What the aggregator counts.
     pub(crate) fn scrape(&self) -> Result<Scrape> {
-        Ok(Scrape::new(http::ask_port(self.metrics, "/metrics")?))
+        Ok(Scrape::new(http::ask_port(self.ports.metrics, "/metrics")?))
     }
 
     /// Records of a lane that the ledger holds, gaps included.
@@ -123,6 +150,7 @@ pub(crate) struct Ports {
     intake: SocketAddr,
     enrol: SocketAddr,
     metrics: SocketAddr,
+    console: SocketAddr,
 }
 
 impl Ports {
@@ -130,11 +158,13 @@ impl Ports {
     fn free() -> Result<Self> {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let intake = UdpSocket::bind(any).context("bind a port on loopback")?;
-        let (enrol, metrics) = (TcpListener::bind(any)?, TcpListener::bind(any)?);
+        let tcp = [TcpListener::bind(any)?, TcpListener::bind(any)?, TcpListener::bind(any)?];
+        let [enrol, metrics, console] = &tcp;
         Ok(Self {
             intake: intake.local_addr()?,
             enrol: enrol.local_addr()?,
             metrics: metrics.local_addr()?,
+            console: console.local_addr()?,
         })
     }
 }

@@ -19,11 +19,11 @@ impl Programs {
     pub(crate) fn find() -> Result<Self> {
         let own = std::env::current_exe().context("find this program")?;
         let beside = own.parent().context("a program lies in a folder")?.to_owned();
-        for name in ["headwater", "headwater-agent"] {
+        for name in ["headwater", "headwater-agent", "fleet"] {
             let path = beside.join(name);
             ensure!(
                 path.is_file(),
-                "{name} is not there: cargo build --release -p headwater-agent -p headwater-aggregator"
+                "{name} is not there: cargo build --release --workspace --bins"
             );
         }
         let work = std::env::var_os(WORK).map_or_else(std::env::temp_dir, PathBuf::from);
@@ -54,6 +54,11 @@ impl Programs {
         let mut command = bare(&self.beside.join("headwater-agent"), folder);
         command.args(["--config", "agent.toml"]);
         command
+    }
+
+    /// The program that is many devices.
+    pub(super) fn fleet(&self, folder: &Path) -> Command {
+        bare(&self.beside.join("fleet"), folder)
     }
 
     /// Runs a command to its end, and returns what it printed.

@@ -28,6 +28,7 @@ pub(super) fn write(folder: &Path, ports: &Ports, load: &Load) -> Result<()> {
             enrol: Listen { listen: ports.enrol.to_string() },
         },
         metrics: Listen { listen: ports.metrics.to_string() },
+        console: Listen { listen: ports.console.to_string() },
     };
     std::fs::write(folder.join("headwater.toml"), toml::to_string(&headwater)?)?;
     let agent = Agent {
@@ -47,6 +48,7 @@ struct Headwater {
     node: Node,
     intake: Intake,
     metrics: Listen,
+    console: Listen,
 }
 
 #[derive(Serialize)]
