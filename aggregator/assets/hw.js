@@ -299,7 +299,7 @@ class Chart {
       cursor: { drag: { x: false, y: false }, sync: sync ? { key: sync.key } : undefined, points: { size: 6 } },
       axes: [
         { stroke: muted, grid: { show: false }, ticks: grid, size: 28, font: '12px ' + token('--sans'), values: (plot, ticks) => ticks.map(minute), space: 60 },
-        { stroke: muted, grid, ticks: grid, size: 72, font: '12px ' + token('--sans'), incrs: /bytes|rate/.test(this.unit) ? POWERS : undefined, values: (plot, ticks) => ticks.map(tick => this.unit === 'ratio' ? Math.round(tick * 100) + ' %' : format(tick)), space: 36 },
+        { stroke: muted, grid, ticks: grid, size: (plot, texts) => 24 + 7 * Math.max(4, ...(texts || []).map(it => it.length)), font: '12px ' + token('--sans'), incrs: /bytes|rate/.test(this.unit) ? POWERS : undefined, values: (plot, ticks) => ticks.map(tick => this.unit === 'ratio' ? Math.round(tick * 100) + ' %' : format(tick)), space: 36 },
       ],
       hooks: { setCursor: [plot => this.legend(plot.cursor.idx)] },
     };
