@@ -1,5 +1,6 @@
 //! Alerts of a device.
 
+use super::super::page::plain_text;
 use crate::api::rows::AlertRow;
 use crate::cli::output::units;
 use crate::node::{DeviceView, NodeHandle};
@@ -27,7 +28,7 @@ pub(super) fn of(node: &NodeHandle, device: &DeviceView) -> Vec<Shown> {
 const SHOWN_MAX: usize = 100;
 
 fn shown(row: &AlertRow) -> Shown {
-    let labels = row.labels.iter().map(|(name, value)| format!("{name}={value}"));
+    let labels = row.labels.iter().map(|(name, value)| plain(&format!("{name}={value}")));
     let labels = labels.collect::<Vec<_>>().join(", ");
     let of = if labels.is_empty() { String::new() } else { format!(" of {labels}") };
     Shown {
@@ -36,10 +37,20 @@ fn shown(row: &AlertRow) -> Shown {
         state: row.state.clone(),
         what: format!(
             "{}: {}{of} is {}, limit {}",
-            row.threshold, row.metric, row.value, row.limit
+            plain(&row.threshold),
+            plain(&row.metric),
+            row.value,
+            row.limit
         ),
         began: units::time_to_second(row.began.0),
         changed: units::time_to_second(row.changed.0),
-        note: row.reason.clone().or_else(|| row.note.clone()).unwrap_or_default(),
+        note: plain(row.reason.as_ref().or(row.note.as_ref()).map_or("", String::as_str)),
     }
+}
+
+/// Bytes of a text of a stranger that a table shows. A note may be as long.
+const TEXT_BYTES_MAX: usize = 1024;
+
+fn plain(text: &str) -> String {
+    plain_text(text.as_bytes(), TEXT_BYTES_MAX).0
 }
