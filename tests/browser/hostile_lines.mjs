@@ -33,6 +33,17 @@ await visit(async (browser) => {
     await live(page);
     await expectHarmless(context, page, "main");
   }
+  for (const name of given.names) {
+    await page.goto(`${origin}/devices/${encodeURIComponent(name)}?tab=alerts`);
+    // Alerts are of the moment when the page was loaded.
+    await eventually(`an alert of ${name} is shown with its note`, async () => {
+      await page.reload();
+      const found = await page.evaluate(() => [...document.querySelectorAll("#alerts [data-alert]")].map((row) => row.textContent));
+      return found.some((row) => row.includes("<img src=x onerror=globalThis.fired=1>")) || miss(found.slice(0, 3));
+    });
+    await expectHarmless(context, page, "main");
+    await keep(page, "hostile-alerts", { full: true });
+  }
 });
 
 /** The lines that are shown, oldest first. */
@@ -52,6 +63,14 @@ async function expectHarmless(context, page, where) {
     return [...found, ...handlers].map((element) => element.outerHTML.slice(0, 200));
   }, [where, where === "main" ? "iframe, object, embed, base, meta, math, video, audio" : FOREIGN]);
   expect(`${url}: no element was made of a stranger's text`, foreign.length === 0, foreign);
+  const hidden = await page.evaluate(() => {
+    // Controls but for the line ends of the page itself, marks of direction, and what takes no room.
+    const marks = /[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/u;
+    return [...document.querySelectorAll("body, body *")]
+      .filter((element) => [...element.childNodes].some((node) => node.nodeType === Node.TEXT_NODE && marks.test(node.data)))
+      .map((element) => escape(element.outerHTML.slice(0, 200)));
+  });
+  expect(`${url}: no text turns around or hides`, hidden.length === 0, hidden);
   const asked = context.requested.filter((url) => url.includes("fired"));
   expect(`${url}: no request was made by a stranger's text`, asked.length === 0, asked);
   expectNoFaults(context, url);

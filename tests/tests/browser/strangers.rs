@@ -27,6 +27,10 @@ fn lines_names_and_labels_of_strangers_stay_text() {
     agent.start();
     let forged = Forged::start(stranger(), aggregator);
     let device = aggregator.json(&["device", &forged.device.to_string()]);
+    let file = site.path("thresholds.toml");
+    std::fs::write(&file, THRESHOLDS).unwrap();
+    let apply = ["thresholds", "apply", "--yes", "-f", file.to_str().unwrap()];
+    let _ = aggregator.ask(&apply).expect_success("apply thresholds");
 
     let parts: Vec<Vec<u8>> = hostile_strings().chunks(STRINGS_PER_PART).map(file_of).collect();
     let expected: Vec<PathBuf> =
@@ -46,6 +50,17 @@ fn lines_names_and_labels_of_strangers_stay_text() {
     agent.stop();
 }
 
+/// A threshold on what the stranger alone sends; its note is an attack as well.
+const THRESHOLDS: &str = r#"owner = "strangers"
+[[threshold]]
+name = "strange"
+metric = "strange.ratio"
+per = "mount"
+when = "above"
+warn = 0.3
+note = "<img src=x onerror=globalThis.fired=1>\u202e {{7*7}}"
+"#;
+
 /// Strings as a file that ends its lines.
 fn file_of(strings: &[Vec<u8>]) -> Vec<u8> {
     strings.iter().flat_map(|string| [string, &b"\n"[..]]).flatten().copied().collect()
@@ -64,6 +79,7 @@ fn stranger() -> Saying {
             .series
             .push((series("disk.used_ratio", &[("fstype", "ext4"), ("mount", text)], 4), 5_000));
         saying.series.push((series(text, &[("mount", text)], 0), 1));
+        saying.series.push((series("strange.ratio", &[("mount", text)], 4), 5_000));
     }
     saying.facts.insert("site".to_owned(), "<script>globalThis.fired=1</script>".to_owned());
     saying.facts.insert("<b>role</b>".to_owned(), "\"><img src=/fired>".to_owned());
