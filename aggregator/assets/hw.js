@@ -291,15 +291,15 @@ class Chart {
       }
       number++;
     }
-    const format = formats[this.unit], muted = token('--muted'), grid = { stroke: token('--grid'), width: 1 };
+    const format = formats[this.unit], muted = token('--muted'), font = '12px ' + token('--sans'), grid = { stroke: token('--grid'), width: 1 };
     const range = this.unit === 'ratio' ? [0, 1] : (plot, low, high) => [Math.min(0, low ?? 0), high > 0 ? high * 1.1 : 1];
     const options = {
       ...this.size(), series, bands, legend: { show: false }, tzDate: stamp => uPlot.tzDate(new Date(stamp * 1000), 'UTC'),
       scales: { x: { time: true }, y: { range } },
       cursor: { drag: { x: false, y: false }, sync: sync ? { key: sync.key } : undefined, points: { size: 6 } },
       axes: [
-        { stroke: muted, grid: { show: false }, ticks: grid, size: 28, font: '12px ' + token('--sans'), values: (plot, ticks) => ticks.map(minute), space: 60 },
-        { stroke: muted, grid, ticks: grid, size: (plot, texts) => 24 + 7 * Math.max(4, ...(texts || []).map(it => it.length)), font: '12px ' + token('--sans'), incrs: /bytes|rate/.test(this.unit) ? POWERS : undefined, values: (plot, ticks) => ticks.map(tick => this.unit === 'ratio' ? Math.round(tick * 100) + ' %' : format(tick)), space: 36 },
+        { stroke: muted, grid: { show: false }, ticks: grid, size: 28, font, values: (plot, ticks) => ticks.map(minute), space: 60 },
+        { stroke: muted, grid, ticks: grid, size: (plot, texts) => 24 + 7 * Math.max(4, ...(texts || []).map(it => it.length)), font, incrs: /bytes|rate/.test(this.unit) ? POWERS : undefined, values: (plot, ticks) => ticks.map(tick => this.unit === 'ratio' ? Math.round(tick * 100) + ' %' : format(tick)), space: 36 },
       ],
       hooks: { setCursor: [plot => this.legend(plot.cursor.idx)] },
     };
