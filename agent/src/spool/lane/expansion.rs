@@ -23,10 +23,13 @@ impl Expansion {
         usize::try_from(bytes).unwrap_or(usize::MAX)
     }
 
-    /// About how many bytes travel of the next batch, if so many bytes of records wait.
+    /// How many bytes travel of the next batch, if so many bytes of records wait: rather a little more than
+    /// less, since a batch just beyond a power of two takes twice as much of the file as was thought.
     pub(super) fn next_packed(&self, record_bytes: usize) -> u64 {
         let next = record_bytes.min(self.target()) as u64;
-        next * self.packed_per_1024 / 1024
+        let packed = next * self.packed_per_1024 / 1024;
+        // The sixteenth that the target leaves.
+        packed + packed / 16
     }
 
     /// Learns from a batch: at once from one that packed badly, slowly from one that packed well.
@@ -72,5 +75,15 @@ mod tests {
         assert_eq!(expansion.target() as u64, RECORD_BYTES_MAX);
         expansion.learn(100, 100);
         assert_eq!(expansion.target() as u64, RECORD_BYTES_MAX, "a small batch says nothing");
+    }
+
+    #[test]
+    fn the_next_batch_may_pack_a_little_worse_than_those_before_it() {
+        let mut expansion = Expansion::new(511 << 10);
+        expansion.learn(1 << 20, 512 << 10);
+        let (records, packed) = (500 << 10, 262 << 10);
+        assert!(expansion.next_packed(records) >= packed, "250 KiB by the batch before it");
+        let whole = expansion.next_packed(usize::MAX);
+        assert!(whole <= 511 << 10, "a whole batch is still of the size that is aimed at: {whole}");
     }
 }
