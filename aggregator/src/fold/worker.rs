@@ -207,7 +207,8 @@ impl Worker {
 
     /// Appends a tick where something waits for time to go on, and nothing else is on its way.
     fn tick(&mut self) {
-        if self.stopping.is_some() {
+        // A disk that is short takes nothing, not even time.
+        if self.stopping.is_some() || self.options.space.is_short() {
             return;
         }
         let now_us = wall_us();

@@ -53,6 +53,8 @@ pub(super) struct Driver {
     pub(super) node: NodeId,
     pub(super) store: Store,
     pub(super) keep: Duration,
+    /// How long a window is.
+    pub(super) length: Duration,
     pub(super) metrics: MergeMetrics,
     pub(super) merged: Merged,
     pub(super) board: AlertBoard,
@@ -131,8 +133,8 @@ impl Driver {
     fn closing_without(&self) -> Option<(MergeKind, Instant)> {
         let (start_us, shards) = self.state.waited_for()?;
         let away_us = i64::try_from(AWAY.as_micros()).expect("half a minute");
-        // A window's length is small against the wait.
-        if start_us.saturating_add(away_us) > wall_us() {
+        let length_us = i64::try_from(self.length.as_micros()).expect("at most an hour");
+        if start_us.saturating_add(length_us).saturating_add(away_us) > wall_us() {
             return None;
         }
         tracing::warn!(?shards, start_us, "a window is closed without shards that stay away");

@@ -33,6 +33,8 @@ pub struct MergeOptions {
     pub node: NodeId,
     /// Longest wait to share one fsync.
     pub group_commit: Duration,
+    /// How long a window is.
+    pub length: Duration,
     /// How long averages are kept.
     pub keep: Duration,
     /// Where it shows alerts.
@@ -122,6 +124,7 @@ impl MergeHandle {
             node: options.node,
             store: store.clone(),
             keep: options.keep,
+            length: options.length,
             metrics: options.metrics,
             merged: merged.clone(),
             board: options.board,

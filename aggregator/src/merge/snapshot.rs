@@ -108,7 +108,7 @@ impl MergeState {
         put_bytes(out, &self.alerts.encode());
     }
 
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let mut state = Self::default();
         for _ in 0..reader.length("count of shards", ENTRIES_MAX)? {
             let id = ShardId(reader.u16("shard")?);

@@ -88,8 +88,10 @@ impl MergeState {
                 for id in shards {
                     let shard = self.shards.entry(id).or_default();
                     let kept = shard.open.split_off(&start_us.saturating_add(1));
-                    if !std::mem::replace(&mut shard.open, kept).is_empty() {
-                        self.windows.entry(start_us).or_default().without.insert(id);
+                    let stayed_away = !std::mem::replace(&mut shard.open, kept).is_empty();
+                    // Of a window that no shard has told there is nothing to close.
+                    if let (true, Some(window)) = (stayed_away, self.windows.get_mut(&start_us)) {
+                        window.without.insert(id);
                     }
                 }
                 self.close(&mut merging);
@@ -321,4 +323,120 @@ impl MergeState {
 
 fn key_of(group: &Group) -> KeyOf {
     (Arc::clone(&group.combination), Arc::clone(&group.key))
+}
+
+#[cfg(test)]
+mod tests {
+    use headwater_protocol::identity::{Generation, NodeId, Offset};
+    use headwater_protocol::record::Series;
+
+    use super::*;
+    use crate::window::Figures;
+
+    const LENGTH_US: i64 = 10;
+
+    fn fold(state: &mut MergeState, kind: MergeKind) -> Merging {
+        state.fold(MergeEntry { appender: NodeId([1; 16]), stamp_us: 0, kind })
+    }
+
+    /// What a shard says at an offset of its log.
+    fn output(shard: u16, offset: u64, kind: OutputKind) -> MergeKind {
+        let at = Position { generation: Generation(0), offset: Offset(offset), index: 0 };
+        MergeKind::Output { shard: ShardId(shard), output: Output { at, kind } }
+    }
+
+    fn opened(start_us: i64) -> OutputKind {
+        OutputKind::Opened { start_us }
+    }
+
+    fn partial(start_us: i64, revision: u32, value: i64) -> OutputKind {
+        let series = Series { metric: "m".to_owned(), labels: Vec::new(), scale: 0 };
+        let figures = Figures::of(value);
+        let row = GroupRow { series: Arc::new(series), figures, devices: 1 };
+        let group = Group {
+            combination: Arc::new(Combination::new(vec!["site".to_owned()])),
+            key: Arc::new(Key::Of(vec!["osl".to_owned()])),
+            known: 2,
+            rows: vec![row],
+        };
+        OutputKind::Partial(Partial {
+            start_us,
+            length_us: LENGTH_US.unsigned_abs(),
+            revision,
+            keys_max: 5,
+            groups: vec![group],
+            ..Partial::default()
+        })
+    }
+
+    #[test]
+    fn a_window_is_closed_once_all_who_announced_it_have_told_it_and_never_again() {
+        let mut state = MergeState::default();
+        for shard in [1, 2] {
+            fold(&mut state, output(shard, 1, opened(0)));
+        }
+        let first = fold(&mut state, output(1, 2, partial(0, 1, 5)));
+        assert_eq!(first, Merging::default(), "the other shard is waited for");
+        assert_eq!(state.waited_for(), Some((0, vec![ShardId(2)])));
+        let both = fold(&mut state, output(2, 2, partial(0, 1, 9)));
+        let row = &both.closed[0].rows[0];
+        let sum = Figures::of(5).plus(Figures::of(9));
+        assert_eq!((row.figures, row.devices, row.known), (sum, 2, 4));
+        assert_eq!((both.writes[0].revision, both.writes[0].rows[0].figures), (1, sum));
+
+        let again = fold(&mut state, output(2, 2, partial(0, 1, 9)));
+        assert_eq!(again, Merging::default(), "what is sent twice is in once");
+        let late = fold(&mut state, output(1, 3, partial(0, 2, 6)));
+        assert!(late.closed.is_empty(), "the first revision is frozen");
+        let sum = Figures::of(6).plus(Figures::of(9));
+        assert_eq!((late.writes[0].revision, late.writes[0].rows[0].figures), (2, sum));
+    }
+
+    #[test]
+    fn a_shard_that_stays_away_is_left_out_and_named() {
+        let mut state = MergeState::default();
+        for shard in [1, 2] {
+            fold(&mut state, output(shard, 1, opened(0)));
+        }
+        let without = || MergeKind::Without { start_us: 0, shards: vec![ShardId(2)] };
+        let nothing = fold(&mut state.clone(), without());
+        assert!(nothing.closed.is_empty(), "nobody has told the window yet");
+        fold(&mut state, output(1, 2, partial(0, 1, 5)));
+        let closed = fold(&mut state, without()).closed;
+        assert_eq!((closed[0].without.as_slice(), closed[0].length_us), (&[ShardId(2)][..], 10));
+        let late = fold(&mut state, output(2, 2, partial(0, 1, 9)));
+        assert_eq!((late.closed.len(), late.writes[0].revision), (0, 2), "its figures follow");
+    }
+
+    #[test]
+    fn a_replay_from_any_snapshot_gives_identical_bytes() {
+        let mut entries = Vec::new();
+        for window in 0..40_i64 {
+            let (start, offset) = (window * LENGTH_US, window.unsigned_abs() * 2);
+            for shard in [1, 2, 3] {
+                entries.push(output(shard, offset + 1, opened(start)));
+            }
+            for shard in [3, 1, 2] {
+                let value = window * 7 - i64::from(shard);
+                entries.push(output(shard, offset + 2, partial(start, 1, value)));
+            }
+        }
+        let bytes = |state: &MergeState| {
+            let mut out = Vec::new();
+            state.encode(&mut out);
+            out
+        };
+        let mut whole = MergeState::default();
+        let mut kept = Vec::new();
+        for entry in &entries {
+            kept.push(bytes(&whole));
+            fold(&mut whole, entry.clone());
+        }
+        for (at, snapshot) in kept.iter().enumerate().step_by(17) {
+            let mut reader = headwater_protocol::codec::Reader::new(snapshot);
+            let mut state = MergeState::decode(&mut reader).unwrap();
+            entries[at..].iter().for_each(|entry| drop(fold(&mut state, entry.clone())));
+            assert_eq!(bytes(&state), bytes(&whole), "from entry {at}");
+        }
+    }
 }

@@ -127,7 +127,7 @@ impl NodeHandle {
     ///
     /// # Errors
     /// If they are not kept by these labels, or can't be read.
-    pub async fn averages(&self, query: AverageQuery) -> Result<Vec<Averages>, AveragesError> {
+    pub async fn averages(&self, mut query: AverageQuery) -> Result<Vec<Averages>, AveragesError> {
         let wished = Combination::new(query.by.clone());
         let config = &self.stages().config.window;
         let kept = config.combinations.iter().cloned().map(Combination::new);
@@ -136,6 +136,9 @@ impl NodeHandle {
             return Err(AveragesError::NotKept { wished, kept });
         }
         let length_us = i64::try_from(config.length.as_micros()).unwrap_or(i64::MAX);
+        // Nothing older is kept, and each window that is asked for is looked up.
+        let keep_us = i64::try_from(config.keep.as_micros()).unwrap_or(i64::MAX);
+        query.from_us = query.from_us.max(query.to_us.saturating_sub(keep_us));
         let store = self.stages().merge.store().clone();
         let read = move || averages(&store, &wished, &query, length_us);
         let found = tokio::task::spawn_blocking(read).await;

@@ -261,6 +261,7 @@ async fn start_merge(
         log: node.log,
         node: node.id,
         group_commit: config.log.group_commit,
+        length: config.window.length,
         keep: config.window.keep,
         board: board.clone(),
         space: Arc::clone(space),

@@ -384,3 +384,149 @@ impl Outputs {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use headwater_protocol::header::{Clock, Codec, Counts, Packing};
+    use headwater_protocol::identity::{Epoch, Lane, Seq};
+    use headwater_protocol::position::{Run, SourceId, Stream};
+    use headwater_protocol::record::Record;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SECOND: i64 = 1_000_000;
+    const LENGTH: i64 = 10 * SECOND;
+
+    fn rules() -> WindowRules {
+        WindowRules {
+            version: 1,
+            from_us: i64::MIN,
+            length_us: LENGTH.unsigned_abs(),
+            lateness_us: 1_000_000,
+            keys_max: 10,
+            combinations: vec![vec!["device".to_owned()], vec!["site".to_owned()]],
+        }
+    }
+
+    /// A batch of one device whose clock is right.
+    fn header(device: u8, now_us: i64) -> Header {
+        let packing = Packing { codec: Codec::Plain, packed: 0, unpacked: 0 };
+        Header {
+            device: DeviceId([device; 16]),
+            lane: Lane::Live,
+            epoch: Epoch([1; 16]),
+            seq: Seq::FIRST,
+            parent: None,
+            rekeyed: true,
+            lane_state: 0,
+            clock: Clock { wall_us: now_us, ..Clock::default() },
+            counts: Counts::default(),
+            totals: Counts::default(),
+            spans: Vec::new(),
+            packing,
+        }
+    }
+
+    fn body(time_us: i64, value: i64) -> Body {
+        let stream = Stream { source: SourceId([1; 16]), run: Run { number: 1, nonce: 1 } };
+        let series = Arc::new(Series { metric: "m".to_owned(), labels: Vec::new(), scale: 0 });
+        let site = BTreeMap::from([("site".to_owned(), "osl".to_owned())]);
+        let contents = [Content::Facts(site), Content::Tick(vec![Sample { series, value }])];
+        let record = |content| Record { stream, start: 0, end: 1, time_us, content };
+        Body { streams: Vec::new(), records: contents.map(record).into() }
+    }
+
+    /// What a merge makes of the figures by site: a revision takes the place of the one before, an addition
+    /// adds.
+    #[derive(Default)]
+    struct Reader {
+        told: BTreeMap<i64, (Option<Figures>, Option<Figures>)>,
+        last: Option<Position>,
+    }
+
+    impl Reader {
+        fn read(&mut self, outputs: Vec<Output>) {
+            for output in outputs {
+                assert!(self.last < Some(output.at), "outputs come in order, each once");
+                self.last = Some(output.at);
+                let OutputKind::Partial(partial) = output.kind else { continue };
+                let by_site = partial.groups.iter().filter(|it| !it.combination.is_device());
+                for row in by_site.flat_map(|group| &group.rows) {
+                    let (whole, added) = self.told.entry(partial.start_us).or_default();
+                    match partial.addition {
+                        true => *added = plus(*added, row.figures),
+                        false => *whole = Some(row.figures),
+                    }
+                }
+            }
+        }
+
+        fn by_site(&self, start_us: i64) -> Option<Figures> {
+            let (whole, added) = *self.told.get(&start_us)?;
+            whole.map_or(added, |whole| plus(added, whole))
+        }
+    }
+
+    fn plus(before: Option<Figures>, more: Figures) -> Option<Figures> {
+        Some(before.map_or(more, |before| before.plus(more)))
+    }
+
+    proptest! {
+        /// However late samples come, and whatever is restored in between, what is let out adds up to
+        /// every sample, and a restored state goes on byte for byte as the one that was never stopped.
+        #[test]
+        fn what_is_let_out_is_every_sample_once(
+            steps in prop::collection::vec((0_i64..8, 0_i64..200, 1_u8..4, any::<i32>(), 0_u8..20), 1..150)
+        ) {
+            let mut now = 1_700_000_000 * SECOND;
+            let (mut shard, mut reader) = (ShardWindows::default(), Reader::default());
+            shard.handle_rules(&rules());
+            let mut expected: BTreeMap<i64, Figures> = BTreeMap::new();
+            let mut offset = 0;
+            for (passed, late, device, value, chance) in steps {
+                now += passed * SECOND;
+                // Most samples are of the present, some of up to three minutes ago.
+                let time = now - if chance < 4 { late * SECOND } else { 0 };
+                let at = (Generation(0), Offset(offset));
+                let sent = SentClock { wall_us: now, ..SentClock::default() };
+                let (header, body) = (header(device, now), body(time, i64::from(value)));
+                let outputs = shard.handle_batch(at, (&sent, now), &header, &body);
+                reader.read(outputs);
+                let of = window_start(time, LENGTH);
+                let sample = Figures::of(i64::from(value));
+                expected.entry(of).and_modify(|it| *it = it.plus(sample)).or_insert(sample);
+                offset += 1;
+                if chance == 7 {
+                    let bytes = shard.encode();
+                    let restored = ShardWindows::decode(&bytes).unwrap();
+                    prop_assert_eq!(restored.encode(), bytes);
+                    shard = restored;
+                }
+            }
+            reader.read(shard.handle_tick((Generation(0), Offset(offset)), now + 60 * SECOND));
+            prop_assert_eq!(shard.due_us(), None, "nothing waits once time has gone on");
+            for (start, figures) in expected {
+                prop_assert_eq!(reader.by_site(start), Some(figures), "window {}", start);
+            }
+        }
+    }
+
+    #[test]
+    fn a_silent_shard_says_when_a_tick_would_help_and_the_tick_does() {
+        let mut shard = ShardWindows::default();
+        shard.handle_rules(&rules());
+        let now = 1_700_000_003 * SECOND;
+        let sent = SentClock { wall_us: now, ..SentClock::default() };
+        let at = |offset| (Generation(0), Offset(offset));
+        let told = shard.handle_batch(at(0), (&sent, now), &header(1, now), &body(now, 5));
+        let start_us = window_start(now, LENGTH);
+        assert_eq!(told[0].kind, OutputKind::Opened { start_us });
+        let due = shard.due_us().unwrap();
+        assert_eq!(due, start_us + LENGTH + SECOND, "its end and the lateness");
+        assert!(shard.handle_tick(at(1), due - 1).is_empty());
+        let told = shard.handle_tick(at(2), due);
+        assert!(matches!(&told[0].kind, OutputKind::Partial(it) if it.revision == 1), "{told:?}");
+        assert_eq!(shard.due_us(), None);
+    }
+}

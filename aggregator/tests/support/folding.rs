@@ -42,6 +42,7 @@ impl Folding {
             log: disk::LOG,
             node: NODE,
             group_commit: Duration::from_millis(2),
+            length: Duration::from_secs(10),
             keep: Duration::from_secs(3_600),
             board: AlertBoard::default(),
             space: disk::space(folder),
