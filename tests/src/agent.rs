@@ -91,7 +91,14 @@ impl Agent {
     /// Enrols with a token, whatever comes of it.
     #[must_use]
     pub fn try_enrol(&self, token: &str) -> Done {
+        self.try_enrol_as(token, &[])
+    }
+
+    fn try_enrol_as(&self, token: &str, labels: &[(&str, &str)]) -> Done {
         let mut command = self.command(&["enrol", "--token-stdin", "--name", &self.name]);
+        for (name, value) in labels {
+            command.arg("--label").arg(format!("{name}={value}"));
+        }
         run_with_input(&mut command, &format!("{token}\n"))
     }
 
@@ -101,6 +108,14 @@ impl Agent {
     /// If it is refused.
     pub fn enrol(&self, aggregator: &Aggregator) {
         let _ = self.try_enrol(&aggregator.token()).expect_success("enrol");
+    }
+
+    /// Enrols at an aggregator, with labels.
+    ///
+    /// # Panics
+    /// If it is refused.
+    pub fn enrol_as(&self, aggregator: &Aggregator, labels: &[(&str, &str)]) {
+        let _ = self.try_enrol_as(&aggregator.token(), labels).expect_success("enrol");
     }
 
     /// A command with this agent's configuration.

@@ -13,6 +13,8 @@ use crate::programs::{self, HEADWATER};
 pub struct Aggregator {
     folder: PathBuf,
     ports: Ports,
+    /// What stands in its configuration beside what every test needs.
+    more: String,
     variables: Vec<(String, String)>,
     process: Option<Process>,
 }
@@ -33,10 +35,20 @@ impl Aggregator {
     /// If it does not become ready.
     #[must_use]
     pub fn create(folder: &Path) -> Self {
+        Self::create_with(folder, "")
+    }
+
+    /// The same, with tables of its own at the end of its configuration.
+    ///
+    /// # Panics
+    /// If it does not become ready.
+    #[must_use]
+    pub fn create_with(folder: &Path, more: &str) -> Self {
         std::fs::create_dir_all(folder).unwrap();
         let mut aggregator = Self {
             folder: folder.to_owned(),
             ports: Ports::default(),
+            more: more.to_owned(),
             variables: Vec::new(),
             process: None,
         };
@@ -66,7 +78,8 @@ impl Aggregator {
              min_free = \"1%\"\n\
              [intake.enrol]\nlisten = \"127.0.0.1:{enrol}\"\n\
              [console]\nlisten = \"127.0.0.1:{console}\"\n[metrics]\nlisten = \"127.0.0.1:{metrics}\"\n\
-             [log]\nsnapshot_every = \"1s\"\n"
+             [log]\nsnapshot_every = \"1s\"\n{}",
+            self.more
         );
         // While the port is not known there is none to advertise.
         let unknown = "advertise = \"127.0.0.1:0\"\n";

@@ -8,10 +8,11 @@ use std::path::Path;
 
 use headwater_protocol::batch::Batch;
 use headwater_protocol::body::Body;
-use headwater_protocol::entry::{Control, Entry, EntryKind};
-use headwater_protocol::identity::{DeviceId, Digest, Epoch, Lane};
+use headwater_protocol::entry::{Control, Entry, EntryKind, SentClock};
+use headwater_protocol::header::Clock;
+use headwater_protocol::identity::{BootId, DeviceId, Digest, Epoch, Lane};
 use headwater_protocol::position::Stream;
-use headwater_protocol::record::{Content, Gap, Record, SourceInfo};
+use headwater_protocol::record::{Content, Gap, Record, Sample, SourceInfo};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
 const ENTRIES: TableDefinition<'_, (u16, u64), &[u8]> = TableDefinition::new("entries");
@@ -41,6 +42,8 @@ pub struct Device {
     pub sources: BTreeMap<Stream, SourceInfo>,
     /// Epochs that were opened, both lanes together.
     pub epochs: u64,
+    /// Samples with the time that they are taken for, in order of the log.
+    pub measured: Vec<(i64, Vec<Sample>)>,
 }
 
 /// A gap, and where it stands.
@@ -118,7 +121,9 @@ impl Landed {
             let entry = Entry::decode(&value.value()[32..]).map_err(|error| error.to_string())?;
             self.generation = self.generation.max(entry.generation.0);
             match entry.kind {
-                EntryKind::Batch { batch, .. } => self.take_batch(&batch)?,
+                EntryKind::Batch { sent, batch } => {
+                    self.take_batch(&batch, &sent, entry.stamp_us)?;
+                }
                 EntryKind::Control(Control::Generation(generation)) => {
                     self.generation = self.generation.max(generation.0);
                 }
@@ -128,7 +133,7 @@ impl Landed {
         Ok(())
     }
 
-    fn take_batch(&mut self, batch: &Batch) -> Result<(), String> {
+    fn take_batch(&mut self, batch: &Batch, sent: &SentClock, stamp_us: i64) -> Result<(), String> {
         let header = batch.header();
         let key = (header.device, header.lane);
         let seq = header.seq.number();
@@ -151,8 +156,30 @@ impl Landed {
                 device.sources.insert(*stream, info.clone());
             }
         }
-        body.records.iter().try_for_each(|record| device.take(header.lane, record))
+        for record in &body.records {
+            device.take(header.lane, record)?;
+            if let Content::Tick(samples) = &record.content {
+                let shift_us = shift_us(&header.clock, sent, stamp_us);
+                let time_us = stamp_us.min(record.time_us + shift_us);
+                device.measured.push((time_us, samples.clone()));
+            }
+        }
+        Ok(())
     }
+}
+
+/// What a device's times are put right by (docs/averages.md): its clock at sealing should have shown the
+/// stamp less the time that the batch waited, by the clock that a boot's readings share; half a second is
+/// the way of a frame.
+fn shift_us(sealed: &Clock, sent: &SentClock, stamp_us: i64) -> i64 {
+    let has_boot = sealed.boot != BootId([0; 16]);
+    let waited_us = if has_boot && sealed.boot == sent.boot && sent.mono_us >= sealed.mono_us {
+        i64::try_from(sent.mono_us - sealed.mono_us).unwrap()
+    } else {
+        sent.wall_us - sealed.wall_us
+    };
+    let shift_us = stamp_us - waited_us - sealed.wall_us;
+    if shift_us.abs() > 500_000 { shift_us } else { 0 }
 }
 
 impl Device {

@@ -12,10 +12,12 @@
 
 pub mod agent;
 pub mod aggregator;
+pub mod averages;
 pub mod comparison;
 pub mod corpus;
 pub mod draws;
 pub mod forged;
+pub mod hook;
 pub mod joining;
 pub mod landed;
 pub mod peer;
