@@ -9,6 +9,7 @@ use headwater_certs::token::Address;
 use headwater_protocol::entry::WindowRules;
 use headwater_protocol::identity::LogId;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::StartError;
 use super::alerting::{Alerting, Terms};
@@ -332,7 +333,7 @@ async fn save(fold: FoldHandle, every: Duration, mut stopped: watch::Receiver<bo
 
 /// Helps shards on in which time stands still.
 async fn tick(fold: FoldHandle, mut stopped: watch::Receiver<bool>) {
-    let mut due = tokio::time::interval(TICK_INTERVAL);
+    let mut due = tokio::time::interval_at(Instant::now() + RETURN_TIME, TICK_INTERVAL);
     due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
@@ -344,6 +345,10 @@ async fn tick(fold: FoldHandle, mut stopped: watch::Receiver<bool>) {
 
 /// How often it is looked for shards in which time stands still: a part of what a window waits anyway.
 const TICK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// How long after its start a node leaves shards alone: their agents come back in this time, and a window
+/// that closed before would lack what they bring. Alerts are made of first revisions.
+const RETURN_TIME: Duration = Duration::from_secs(10);
 
 /// Looks at the disk also while nothing is written: room comes back when somebody else makes it.
 async fn look(space: Arc<Space>, mut stopped: watch::Receiver<bool>) {

@@ -73,7 +73,7 @@ fn every_average_is_what_the_stored_samples_say_whatever_is_killed() {
     );
     eprintln!("{line}");
     assert!(kills >= KILLS_LEAST && revised > 0 && windows.len() >= 8, "not covered: {line}");
-    assert!(seen.0.len() >= 20, "not covered: {line}");
+    assert!(seen.0.len() >= 10, "not covered: {line}");
 }
 
 /// The agents; the last one is away for a while, and is of no customer.
