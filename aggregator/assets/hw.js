@@ -54,6 +54,10 @@ function heard(words) {
   pill('live', words);
 }
 
+function good(response) {
+  if (response.status === 401) { live.ended = true; throw new Error('no session'); }
+  if (!response.ok) throw new Error('status ' + response.status);
+}
 async function read(url, signal, words) {
   // No heartbeat for 30 s: it is dead, whatever the socket says.
   const silence = new AbortController();
@@ -64,8 +68,7 @@ async function read(url, signal, words) {
     const headers = { Accept: 'text/event-stream' };
     if (live.lastId) headers['Last-Event-ID'] = live.lastId;
     const response = await fetch(url, { headers, cache: 'no-store', signal: silence.signal });
-    if (response.status === 401) { live.ended = true; throw new Error('no session'); }
-    if (!response.ok) throw new Error('status ' + response.status);
+    good(response);
     const reader = response.body.getReader(), decoder = new TextDecoder();
     let rest = '';
     for (;;) {
@@ -85,7 +88,7 @@ async function read(url, signal, words) {
   }
 }
 
-// Holds one of the browser's streams while `work` runs; without one, `work` runs by asking again.
+// Holds a stream while `work` runs; without one, `work` asks again.
 async function withSlot(signal, work) {
   if (!navigator.locks) return work(false);
   for (let slot = 0; slot < STREAMS; slot++) {
@@ -155,7 +158,7 @@ handlers.rows = rows => {
     $('[data-cell=seen]', row).title = cells.seen_at;
   }
 };
-// The first device is in: the page is drawn anew, once.
+// What a template makes is drawn anew.
 function refresh() { live.reloaded = true; location.reload(); }
 handlers.count = count => {
   for (const node of $$('[data-count]')) text(node, String(count[node.dataset.count]));
@@ -166,6 +169,11 @@ handlers.head = head => {
   text($('#state-label'), head.label);
   text($('#since'), head.since);
   text($('#skew'), head.skew);
+};
+handlers.alerts = ({ label, stamp }) => {
+  text($$('.hw-tabs a')[3], label);
+  const node = $('#alerts');
+  if (node && node.dataset.stamp !== stamp) refresh();
 };
 handlers.tiles = tiles => {
   for (const tile of tiles) {
@@ -198,7 +206,7 @@ const token = name => getComputedStyle(document.documentElement).getPropertyValu
 const charts = new Map();
 const sync = window.uPlot ? uPlot.sync('hw') : null;
 
-// The only place that makes charts. A chart holds x and, per line, mean, smallest, largest and count.
+// x and, per line, mean, smallest, largest and count.
 class Chart {
   constructor(figure, step) {
     this.figure = figure; this.step = step; this.x = []; this.lines = new Map(); this.plot = null;
@@ -368,8 +376,7 @@ handlers.points = plotted => {
 // At each connection, and each minute, the whole range is read: a pause leaves no hole, words keep up.
 async function whole() {
   const response = await fetch($('[data-charts]').dataset.charts, { cache: 'no-store' });
-  if (response.status === 401) { live.ended = true; throw new Error('no session'); }
-  if (!response.ok) throw new Error('status ' + response.status);
+  good(response);
   live.drawn = Date.now();
   plot(await response.json(), true);
 }

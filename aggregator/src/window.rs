@@ -15,6 +15,7 @@ mod rules;
 mod shard;
 mod state;
 
+pub use device::SERIES_PER_DEVICE_MAX;
 pub use figures::Figures;
 pub use key::{Combination, DEVICE, Key};
 pub use output::{Output, OutputKind, Position};

@@ -35,12 +35,14 @@ await visit(async (browser) => {
   }
   for (const name of given.names) {
     await page.goto(`${origin}/devices/${encodeURIComponent(name)}?tab=alerts`);
-    // Alerts are of the moment when the page was loaded.
+    await live(page);
+    // By itself: nobody loads the page again.
     await eventually(`an alert of ${name} is shown with its note`, async () => {
-      await page.reload();
       const found = await page.evaluate(() => [...document.querySelectorAll("#alerts [data-alert]")].map((row) => row.textContent));
       return found.some((row) => row.includes("<img src=x onerror=globalThis.fired=1>")) || miss(found.slice(0, 3));
     });
+    const tab = await page.evaluate(() => document.querySelector(".hw-tabs [aria-current]").textContent);
+    expect(`the tab of ${name} counts what fires`, /^Alerts \(\d+\)$/.test(tab), tab);
     await expectHarmless(context, page, "main");
     await keep(page, "hostile-alerts", { full: true });
   }

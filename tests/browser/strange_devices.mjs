@@ -22,6 +22,10 @@ await visit(async (browser) => {
       const busy = (await charts(page)).find((chart) => chart.metric === "cpu.busy_ratio");
       return (busy?.points > 0 && Math.abs(Date.now() - busy.last) < NOW_MS) || miss({ busy, now: Date.now() });
     });
+    const tile = await page.evaluate(() => document.querySelector('[data-value="cpu.busy_ratio"]')?.textContent);
+    expect(`${name}: its processors have a tile`, tile?.includes("%"), tile);
+    const told = (await page.textContent("main")).includes("more than 4096 series");
+    expect(`${name}: whether it sends too much is told`, told === (name === "mounted"), told);
     const nodes = await page.evaluate(() => document.querySelectorAll("*").length);
     expect(`${name}: elements within the budget`, nodes <= DOM_NODES_MAX, nodes);
     await keep(page, `strange-${name}`, { full: true });

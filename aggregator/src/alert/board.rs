@@ -9,6 +9,7 @@ use super::change::{Alert, AlertChange};
 use super::fold::{Alerts, RuleState};
 use super::rules::{RuleName, RuleSet};
 use crate::limits::ALERT_CHANGES_MAX;
+use crate::window::DEVICE;
 
 /// A copy of what the alert fold says, as of its last window. Clones are the same board.
 #[derive(Clone, Debug)]
@@ -91,6 +92,14 @@ impl AlertBoard {
     #[must_use]
     pub fn ended(&self) -> Vec<Alert> {
         self.shown().ended.clone()
+    }
+
+    /// Alerts whose key is a device: those that are open, then those that ended.
+    #[must_use]
+    pub fn of_device(&self, id: &str) -> Vec<Alert> {
+        let shown = self.shown();
+        let all = shown.open.iter().chain(&shown.ended);
+        all.filter(|alert| alert.key.get(DEVICE).is_some_and(|key| key == id)).cloned().collect()
     }
 
     /// The newest rules, which may not hold yet.

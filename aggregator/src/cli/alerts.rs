@@ -46,8 +46,8 @@ fn table(rows: &[AlertRow], now: i64) -> Table {
             state(row),
             row.threshold.as_str().into(),
             place(row).into(),
-            Cell::both(number(&row.metric, &row.value), &row.value),
-            Cell::both(number(&row.metric, &row.limit), &row.limit),
+            Cell::both(units::written(&row.metric, &row.value), &row.value),
+            Cell::both(units::written(&row.metric, &row.limit), &row.limit),
             Cell::both(units::ago(row.began.0, now), units::time(row.began.0)),
             series(row).into(),
             Cell::time(row.changed.0),
@@ -144,24 +144,6 @@ fn pairs(labels: &BTreeMap<String, String>) -> String {
     pairs.join(",")
 }
 
-/// A number as its metric's last word says it is to be read; for people only.
-pub(super) fn number(metric: &str, text: &str) -> String {
-    match (metric.rsplit('_').next(), text.parse::<f64>()) {
-        (Some("ratio"), Ok(share)) => {
-            let percent = format!("{:.1}", share * 100.0);
-            format!("{} %", percent.trim_end_matches('0').trim_end_matches('.'))
-        }
-        #[expect(clippy::cast_possible_truncation, reason = "it is shown with three digits")]
-        #[expect(clippy::cast_sign_loss, reason = "it is not negative")]
-        (Some("bytes"), Ok(bytes)) if bytes >= 0.0 => units::bytes(bytes as u64),
-        (_, Ok(number)) if text.len() > PLAIN_LETTERS_MAX => format!("{number:.3}"),
-        _ => text.to_owned(),
-    }
-}
-
-/// Letters of a number that is shown as it is.
-const PLAIN_LETTERS_MAX: usize = 12;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -209,19 +191,5 @@ cleared crit\tdisk-used\tdevice=6f1e\t0.9712345\t0.95\t1970-01-01T00:00:00.00000
         let line = human.lines().nth(1).unwrap();
         assert!(line.ends_with("crit  disk-used  edge-1  97.1 %   95 %  2 min 5 s"), "{line}");
         assert!(summary(&rows).starts_with("1 firing, 1 pending, 1 cleared · "));
-    }
-
-    #[test]
-    fn numbers_are_shown_as_their_metric_is_read() {
-        let cases = [
-            ("cpu.busy_ratio", "0.7", "70 %"),
-            ("cpu.busy_ratio", "0.7333333333", "73.3 %"),
-            ("disk.free_bytes", "1536", "1.5 KiB"),
-            ("load.1m", "8", "8"),
-            ("load.1m", "8.333333333333", "8.333"),
-        ];
-        for (metric, text, shown) in cases {
-            assert_eq!(number(metric, text), shown);
-        }
     }
 }

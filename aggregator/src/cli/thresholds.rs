@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use super::agreed;
-use super::alerts::number;
 use super::args::{Apply, Global};
 use super::client::Client;
 use super::failure::{Exit, Failure};
@@ -213,7 +212,7 @@ fn limit(row: &ThresholdRow, text: Option<&str>) -> Cell {
     let Some(text) = text else { return "-".into() };
     let sign = if row.when == "above" { ">" } else { "<" };
     let metric = if row.stat == "count" { "" } else { row.metric.as_str() };
-    Cell::both(format!("{sign} {}", number(metric, text)), text)
+    Cell::both(format!("{sign} {}", units::written(metric, text)), text)
 }
 
 fn span(seconds: u64) -> Cell {

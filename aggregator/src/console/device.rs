@@ -7,6 +7,8 @@ mod ledger;
 mod lines;
 mod plan;
 
+use std::borrow::Cow;
+
 use askama::Template;
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -18,6 +20,7 @@ use super::page::{Frame, html};
 use crate::cli::client::encoded;
 use crate::clock::wall_us;
 use crate::node::DeviceView;
+pub(super) use alerts::{Pulse, pulse};
 use chart::Plotted;
 pub(super) use chart::plotted;
 use facts::{Facts, Tile};
@@ -116,7 +119,7 @@ pub(crate) struct Asked {
 
 /// A link of a row of links.
 struct Link {
-    label: &'static str,
+    label: Cow<'static, str>,
     href: String,
     current: bool,
 }
@@ -126,7 +129,7 @@ enum Open {
     Overview { tiles: Vec<Tile>, plotted: Plotted, ranges: Vec<Link>, chart: String },
     Logs { lines: Vec<Shown>, next: String },
     Ledger(Box<ledger::Shown>),
-    Alerts(Vec<alerts::Shown>),
+    Alerts { alerts: Vec<alerts::Shown>, stamp: String },
 }
 
 #[derive(Template)]
@@ -148,12 +151,13 @@ pub(crate) async fn page(
     let Some(device) = console.node().device(&name).await else { return super::no_device() };
     let now_us = wall_us();
     let base = format!("/devices/{}", encoded(&device.name));
+    let Pulse { label, stamp } = pulse(console.node(), &device);
     let tabs = Tab::ALL.into_iter().map(|tab| Link {
-        label: tab.label(),
+        label: if tab == Tab::Alerts { label.clone().into() } else { tab.label().into() },
         href: format!("{base}?tab={}", tab.word()),
         current: tab == asked.tab,
     });
-    let open = match opened(&console, &device, asked, &base).await {
+    let open = match opened(&console, &device, asked, (&base, stamp)).await {
         Ok(open) => open,
         Err(response) => return response,
     };
@@ -172,13 +176,13 @@ async fn opened(
     console: &ConsoleHandle,
     device: &DeviceView,
     asked: Asked,
-    base: &str,
+    (base, stamp): (&str, String),
 ) -> Result<Open, Response> {
     let node = console.node();
     Ok(match asked.tab {
         Tab::Overview => {
             let ranges = Range::ALL.into_iter().map(|range| Link {
-                label: range.label(),
+                label: range.label().into(),
                 href: format!("{base}?range={}", range.word()),
                 current: range == asked.range,
             });
@@ -195,7 +199,7 @@ async fn opened(
             Open::Logs { lines, next: source.next().to_string() }
         }
         Tab::Ledger => Open::Ledger(Box::new(ledger::Shown::of(node, device).await)),
-        Tab::Alerts => Open::Alerts(alerts::of(node, device)),
+        Tab::Alerts => Open::Alerts { alerts: alerts::of(node, device), stamp },
     })
 }
 

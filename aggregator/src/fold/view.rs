@@ -133,8 +133,9 @@ impl View {
     }
 }
 
-/// Drops the oldest rows of a map that holds more bytes than its limit: once per batch that brings more,
-/// so that a batch full of other names costs one pass.
+/// Drops the oldest rows of a map that holds more bytes than its limit, of those the longest: once per
+/// batch that brings more, so that a batch full of other names costs one pass. Ten thousand mounts do not
+/// push out the processors, whose names are short.
 fn keep_newest<K: Clone + Ord, V>(map: &mut BTreeMap<K, V>, row: impl Fn(&K, &V) -> (i64, usize)) {
     let mut bytes: usize = map.iter().map(|(key, value)| row(key, value).1).sum();
     if bytes <= KNOWN_BYTES_MAX {
@@ -142,7 +143,9 @@ fn keep_newest<K: Clone + Ord, V>(map: &mut BTreeMap<K, V>, row: impl Fn(&K, &V)
     }
     let rows = map.iter().map(|(key, value)| (row(key, value), key.clone()));
     let mut by_age: Vec<((i64, usize), K)> = rows.collect();
-    by_age.sort();
+    by_age.sort_by(|((time, bytes), key), ((other_time, other_bytes), other_key)| {
+        time.cmp(other_time).then_with(|| other_bytes.cmp(bytes)).then_with(|| key.cmp(other_key))
+    });
     for ((_, taken), key) in by_age {
         if bytes <= KNOWN_BYTES_MAX {
             return;

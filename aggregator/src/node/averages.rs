@@ -17,6 +17,8 @@ pub struct DeviceWindows {
     pub length_us: i64,
     /// What is added to the device's times, in microseconds: positive for a clock that is behind.
     pub shift_us: i64,
+    /// Whether the device has as many series as are kept: those beyond are in no average.
+    pub is_full: bool,
     /// In order of series.
     pub series: Vec<SeriesPoints>,
 }
@@ -185,7 +187,7 @@ fn joined(
     held: DeviceHeld,
     (from_us, to_us): (i64, i64),
 ) -> DeviceWindows {
-    let DeviceHeld { length_us, shift_us, windows } = held;
+    let DeviceHeld { length_us, shift_us, is_full, windows } = held;
     let wanted = windows.into_iter().filter(|it| (from_us..to_us).contains(&it.start_us));
     for window in wanted.filter(|window| !window.is_addition) {
         let (start_us, open) = (window.start_us, window.is_open);
@@ -197,7 +199,7 @@ fn joined(
     let series = series
         .into_iter()
         .map(|(series, points)| SeriesPoints { series, points: points.into_values().collect() });
-    DeviceWindows { length_us, shift_us, series: series.collect() }
+    DeviceWindows { length_us, shift_us, is_full, series: series.collect() }
 }
 
 fn averages(

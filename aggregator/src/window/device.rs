@@ -9,7 +9,7 @@ use super::Figures;
 use super::partial::Facts;
 
 /// Series of one device whose figures are kept: 256 mounts with 16 series each, like a batch's dictionary.
-const SERIES_PER_DEVICE_MAX: usize = headwater_protocol::limits::SERIES_PER_BATCH_MAX;
+pub const SERIES_PER_DEVICE_MAX: usize = headwater_protocol::limits::SERIES_PER_BATCH_MAX;
 
 /// A device, with a table in which each of its series has a place.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]

@@ -59,6 +59,8 @@ pub struct DeviceHeld {
     pub length_us: i64,
     /// What is added to the device's times, in microseconds: positive for a clock that is behind.
     pub shift_us: i64,
+    /// Whether it has as many series as are kept: those beyond are in no average.
+    pub is_full: bool,
     /// Its windows, in order.
     pub windows: Vec<HeldWindow>,
 }
@@ -177,7 +179,12 @@ impl ShardWindows {
             })
         });
         let windows = windows.collect();
-        DeviceHeld { length_us: signed(length_us), shift_us: device.shift_us, windows }
+        DeviceHeld {
+            length_us: signed(length_us),
+            shift_us: device.shift_us,
+            is_full: device.is_full(),
+            windows,
+        }
     }
 
     /// Samples that are in no average, because their device has too many series.

@@ -153,6 +153,24 @@ pub fn reading(metric: &str, value: i64, scale: u8) -> String {
     }
 }
 
+/// A number as its metric's last word says it is to be read; for people only.
+pub(crate) fn written(metric: &str, text: &str) -> String {
+    match (metric.rsplit('_').next(), text.parse::<f64>()) {
+        (Some("ratio"), Ok(share)) => {
+            let percent = format!("{:.1}", share * 100.0);
+            format!("{} %", percent.trim_end_matches('0').trim_end_matches('.'))
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "it is shown with three digits")]
+        #[expect(clippy::cast_sign_loss, reason = "it is not negative")]
+        (Some("bytes"), Ok(size)) if size >= 0.0 => bytes(size as u64),
+        (_, Ok(number)) if text.len() > PLAIN_LETTERS_MAX => format!("{number:.3}"),
+        _ => text.to_owned(),
+    }
+}
+
+/// Letters of a number that is shown as it is.
+const PLAIN_LETTERS_MAX: usize = 12;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,5 +220,19 @@ mod tests {
             assert_eq!(decimal(value, scale), text);
         }
         assert_eq!(decimal(i64::MIN, 0), i64::MIN.to_string());
+    }
+
+    #[test]
+    fn numbers_are_shown_as_their_metric_is_read() {
+        let cases = [
+            ("cpu.busy_ratio", "0.7", "70 %"),
+            ("cpu.busy_ratio", "0.7333333333", "73.3 %"),
+            ("disk.free_bytes", "1536", "1.5 KiB"),
+            ("load.1m", "8", "8"),
+            ("load.1m", "8.333333333333", "8.333"),
+        ];
+        for (metric, text, shown) in cases {
+            assert_eq!(written(metric, text), shown);
+        }
     }
 }

@@ -1,7 +1,9 @@
 //! Alerts of a device.
 
+use serde::Serialize;
+
 use super::super::page::plain_text;
-use crate::api::rows::AlertRow;
+use crate::api::rows::{AlertRow, hex};
 use crate::cli::output::units;
 use crate::node::{DeviceView, NodeHandle};
 
@@ -17,11 +19,31 @@ pub(super) struct Shown {
     pub(super) note: String,
 }
 
+/// What every part of a device's page says of its alerts.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+pub(crate) struct Pulse {
+    /// What their tab is called.
+    pub(super) label: String,
+    /// Other alerts or other states have another one.
+    pub(super) stamp: String,
+}
+
 /// What fires for a device, the worst first, then what did not long ago.
 pub(super) fn of(node: &NodeHandle, device: &DeviceView) -> Vec<Shown> {
-    let rows = node.alerts().into_iter().chain(node.ended_alerts());
-    let its_own = rows.filter(|row| row.device.as_ref() == Some(&device.name));
-    its_own.take(SHOWN_MAX).map(|row| shown(&row)).collect()
+    node.device_alerts(device.id).iter().take(SHOWN_MAX).map(shown).collect()
+}
+
+/// The pulse of a device.
+pub(crate) fn pulse(node: &NodeHandle, device: &DeviceView) -> Pulse {
+    let (mut firing, mut stamp) = (0, blake3::Hasher::new());
+    for row in node.device_alerts(device.id) {
+        firing += usize::from(row.state == "firing");
+        for text in [&row.id, &row.state, &row.severity] {
+            stamp.update(text.as_bytes()).update(b"\n");
+        }
+    }
+    let label = if firing > 0 { format!("Alerts ({firing})") } else { "Alerts".to_owned() };
+    Pulse { label, stamp: hex(&stamp.finalize().as_bytes()[..8]) }
 }
 
 /// Alerts of one page: a device with 10,000 full mounts has as many.
@@ -39,8 +61,8 @@ fn shown(row: &AlertRow) -> Shown {
             "{}: {}{of} is {}, limit {}",
             plain(&row.threshold),
             plain(&row.metric),
-            row.value,
-            row.limit
+            units::written(&row.metric, &row.value),
+            units::written(&row.metric, &row.limit)
         ),
         began: units::time_to_second(row.began.0),
         changed: units::time_to_second(row.changed.0),

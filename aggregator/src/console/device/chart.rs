@@ -12,6 +12,7 @@ use super::super::page::{bits, bytes, clock, percent, plain_text, rate, three};
 use super::plan::{PLANS, Plan, Unit};
 use crate::clock::wall_us;
 use crate::node::{DeviceView, DeviceWindows, NodeHandle, SeriesPoints};
+use crate::window::SERIES_PER_DEVICE_MAX;
 
 /// Points of a line. Source: CONSOLE page, section 2.
 const WINDOWS_MAX: i64 = 600;
@@ -25,6 +26,9 @@ pub(crate) struct Plotted {
     pub(crate) from: i64,
     /// Length of each window in milliseconds.
     pub(crate) step: i64,
+    /// Series that the device may have in averages; `None` while it has fewer.
+    #[serde(skip)]
+    pub(crate) series_most: Option<usize>,
     pub(crate) charts: Vec<Chart>,
 }
 
@@ -71,7 +75,8 @@ pub(crate) async fn plotted(
     })?;
     let grid = Grid::new(now_us, span_us, windows.length_us);
     let charts = PLANS.iter().filter_map(|plan| chart(plan, &windows, &grid)).collect();
-    Ok(Plotted { from: grid.from_us / 1_000, step: grid.step_us / 1_000, charts })
+    let series_most = windows.is_full.then_some(SERIES_PER_DEVICE_MAX);
+    Ok(Plotted { from: grid.from_us / 1_000, step: grid.step_us / 1_000, series_most, charts })
 }
 
 /// How far ahead of ours the corrected time of a window may be and still be drawn.
@@ -255,7 +260,7 @@ mod tests {
     }
 
     fn windows(series: Vec<SeriesPoints>) -> DeviceWindows {
-        DeviceWindows { length_us: STEP, shift_us: 0, series }
+        DeviceWindows { length_us: STEP, series, ..DeviceWindows::default() }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::super::ConsoleHandle;
-use super::super::device::{Tab, head, plotted, tiles};
+use super::super::device::{Tab, head, plotted, pulse, tiles};
 use super::super::devices::{self, Cells};
 use super::super::page::{Verdict, clock};
 use super::events::Events;
@@ -51,6 +51,8 @@ enum What {
 struct Sent {
     texts: BTreeMap<&'static str, String>,
     rows: BTreeMap<String, Cells>,
+    /// The number of the last change of an alert that the page knows of. `None`: it knows of none.
+    alert_change: Option<u64>,
 }
 
 impl Watched {
@@ -110,6 +112,10 @@ impl Watched {
                     log.flush(events).await;
                 }
                 self.sent.push(events, "head", &head(&device, now_us));
+                let change = self.console.node().last_alert_change();
+                if self.sent.alert_change.replace(change) != Some(change) {
+                    self.sent.push(events, "alerts", &pulse(self.console.node(), &device));
+                }
                 if *tab == Tab::Overview {
                     self.sent.push(events, "tiles", &tiles(&device, now_us));
                     if let Ok(recent) = plotted(self.console.node(), &device, RECENT_US).await {

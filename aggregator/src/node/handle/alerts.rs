@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use headwater_protocol::identity::DeviceId;
+
 use super::{NodeHandle, actor, blocking};
 use crate::alert::Alert;
 use crate::alert::notice::LOG;
@@ -20,6 +22,18 @@ impl NodeHandle {
     #[must_use]
     pub fn ended_alerts(&self) -> Vec<AlertRow> {
         self.rows(&self.stages.alerting.board().ended())
+    }
+
+    /// Alerts of a device: what fires, the worst first, what is pending, then what ended.
+    #[must_use]
+    pub fn device_alerts(&self, id: DeviceId) -> Vec<AlertRow> {
+        self.rows(&self.stages.alerting.board().of_device(&id.to_string()))
+    }
+
+    /// The number of the last change of an alert. 0 if there was none.
+    #[must_use]
+    pub fn last_alert_change(&self) -> u64 {
+        self.stages.alerting.board().last()
     }
 
     fn rows(&self, alerts: &[Alert]) -> Vec<AlertRow> {
