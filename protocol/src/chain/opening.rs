@@ -37,6 +37,13 @@ struct Going {
     on: Stream,
 }
 
+/// What a stream held that may not be sealed anew.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+struct Missing {
+    records: u64,
+    bytes: u64,
+}
+
 pub(super) struct Opening<'a, R: Rows> {
     pub(super) chain: &'a mut Chain,
     pub(super) rows: &'a mut R,
@@ -76,7 +83,7 @@ impl Chain {
             let anew = went_back && state.horizon > 0 && opening.is_file(stream);
             let forgotten = stream.run.number <= state.horizon || anew;
             if !opening.decide(stream, &known, held, forgotten)? {
-                undecided.push((stream, count_held(held)));
+                undecided.push((stream, opening.count_held(stream, held)?));
             }
         }
         opening.give_up(&undecided, fresh.seed);
@@ -314,10 +321,34 @@ impl<R: Rows> Opening<'_, R> {
         }
     }
 
+    /// What is held of a stream, that which two batches hold once: records, and bytes of its gaps.
+    fn count_held(&mut self, stream: Stream, held: &[(Span, Row)]) -> Result<Missing, R::Error> {
+        let (mut at, mut position) = (0, 0);
+        let mut missing = Missing::default();
+        for (span, row) in held {
+            if span.end.records > at {
+                missing.records += span.end.records - span.start.records.max(at);
+                at = span.end.records;
+            }
+            if span.end.position <= position {
+                continue;
+            }
+            let batch = self.rows.read(*row)?;
+            for record in Body::open(&batch).map(|body| body.records).unwrap_or_default() {
+                let is_new = record.stream == stream && record.end > position;
+                if let (true, Content::Gap(gap)) = (is_new, &record.content) {
+                    missing.bytes += gap.bytes;
+                }
+            }
+            position = span.end.position;
+        }
+        Ok(missing)
+    }
+
     /// Declares what is held of runs that the ledger may have forgotten. Such a run is never stored
     /// again; its source, if it is a file, goes on in a new run.
-    fn give_up(&mut self, undecided: &[(Stream, u64)], seed: u64) {
-        for (stream, records) in undecided {
+    fn give_up(&mut self, undecided: &[(Stream, Missing)], seed: u64) {
+        for (stream, missing) in undecided {
             let Some(known) = self.chain.streams.get_mut(stream) else { continue };
             if std::mem::replace(&mut known.given_up, true) {
                 continue;
@@ -333,18 +364,19 @@ impl<R: Rows> Opening<'_, R> {
                     sealed.undecided = true;
                 }
             }
-            if *records > 0 {
-                self.undecided(*stream, *records, seed);
+            if *missing != Missing::default() {
+                self.undecided(*stream, *missing, seed);
             }
         }
     }
 
-    fn undecided(&mut self, about: Stream, records: u64, seed: u64) {
+    fn undecided(&mut self, about: Stream, missing: Missing, seed: u64) {
         let source = own_source(self.chain.head.lane);
         let own = self.chain.sampler(source, &SourceInfo::Device, seed);
         self.chain.cover(&mut self.body, own);
         let start = self.body.end(own).expect("the stream was covered above").position;
-        let gap = Gap { cause: Cause::Undecided, records, bytes: 0, about: Some(about) };
+        let Missing { records, bytes } = missing;
+        let gap = Gap { cause: Cause::Undecided, records, bytes, about: Some(about) };
         let time_us = self.sealing.clock.wall_us;
         let content = Content::Gap(gap);
         self.body.push(&Record { stream: own, start, end: start + 1, time_us, content });
@@ -371,16 +403,4 @@ fn missing(going: Going, cause: Cause, from: Mark, to: Mark) -> Gap {
         bytes: if same { 0 } else { to.position.saturating_sub(from.position) },
         about: None,
     }
-}
-
-/// Records of a stream that are held, those that two batches hold counted once.
-fn count_held(held: &[(Span, Row)]) -> u64 {
-    let (mut at, mut records) = (0, 0);
-    for (span, _) in held {
-        if span.end.records > at {
-            records += span.end.records - span.start.records.max(at);
-            at = span.end.records;
-        }
-    }
-    records
 }

@@ -203,7 +203,7 @@ impl Agent {
         witness.read(stream, content);
         let undecided = lane.chain.streams().get(&stream).is_some_and(|sealed| sealed.undecided);
         if undecided && lane.body.end(stream).is_none() {
-            return declare_undecided(lane, stream, position, file);
+            return declare_undecided(lane, stream, (position, file), witness);
         }
         let lines = file.read(position, most);
         if lines.is_empty() {
@@ -237,7 +237,7 @@ impl Agent {
             let nonce = Run::nonce_of(file.first_line(), random.bits());
             let stream = lane.chain.begin_run(*source, info, 0, nonce);
             witness.read(stream, ContentId { source: *source, number: file.content });
-            declare_undecided(lane, stream, 0, file);
+            declare_undecided(lane, stream, (0, file), witness);
         }
         lane.chain.settle_files();
     }
@@ -444,9 +444,15 @@ fn goes_on(lane: &LaneMemory, source: SourceId, file: &File) -> Option<(u64, Str
 }
 
 /// Declares what a file holds from a position on, and goes on at its end.
-fn declare_undecided(lane: &mut LaneMemory, stream: Stream, from: u64, file: &File) {
+fn declare_undecided(
+    lane: &mut LaneMemory,
+    stream: Stream,
+    (from, file): (u64, &File),
+    witness: &mut Witness,
+) {
     lane.chain.cover(&mut lane.body, stream);
     let (end, about) = (file.size(), None);
+    witness.declared.push((stream, from, end));
     let gap = Gap { cause: Cause::Undecided, records: 0, bytes: end - from, about };
     let content = Content::Gap(gap);
     lane.body.push(&Record { stream, start: from, end, time_us: 9, content });

@@ -182,11 +182,13 @@ impl Gaps {
     fn of(landed: &Landed, witness: &Witness, ever: &BTreeSet<Item>) -> Self {
         let ranges: Vec<_> =
             landed.gaps.iter().map(|(stream, start, end, _)| (*stream, *start, *end)).collect();
-        let contents = ranges.iter().filter_map(|(stream, start, end)| {
-            witness.contents.get(stream).map(|content| (*content, *start, *end))
-        });
         let undecided: BTreeSet<Stream> =
             landed.gaps.iter().filter_map(|(_, _, _, gap)| gap.about).collect();
+        // Who declares a stream undecided declares what the stream itself had declared.
+        let inherited = witness.declared.iter().filter(|(stream, ..)| undecided.contains(stream));
+        let contents = ranges.iter().chain(inherited).filter_map(|(stream, start, end)| {
+            witness.contents.get(stream).map(|content| (*content, *start, *end))
+        });
         let undecided_lines = ever.iter().filter_map(|item| match item {
             Item::Line { stream, position, .. } if undecided.contains(stream) => {
                 witness.contents.get(stream).map(|content| (*content, *position))

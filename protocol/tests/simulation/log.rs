@@ -21,6 +21,17 @@ pub struct Waiting {
     pub session: u64,
 }
 
+/// A copy of what a node keeps, as a backup holds it.
+#[derive(Clone, Debug)]
+pub struct Backup {
+    start: u64,
+    entries: Vec<Vec<u8>>,
+    identities: Vec<[u8; 32]>,
+    ground: [u8; 32],
+    trimmed: Vec<Vec<u8>>,
+    snapshots: Vec<Vec<u8>>,
+}
+
 #[derive(Debug, Default)]
 pub struct Log {
     /// Offset of the first entry that is still there.
@@ -69,6 +80,27 @@ impl Log {
         self.entries.truncate(self.entries.len() - lost);
         self.identities.truncate(self.entries.len());
         lost
+    }
+
+    /// A backup of log and snapshots.
+    pub fn back_up(&self) -> Backup {
+        Backup {
+            start: self.start,
+            entries: self.entries.clone(),
+            identities: self.identities.clone(),
+            ground: self.ground,
+            trimmed: self.trimmed.clone(),
+            snapshots: self.snapshots.clone(),
+        }
+    }
+
+    /// Puts a backup in the log's place. Gives how many entries it lacks.
+    pub fn restore(&mut self, backup: Backup) -> u64 {
+        let before = self.end();
+        let Backup { start, entries, identities, ground, trimmed, snapshots } = backup;
+        let pending = std::mem::take(&mut self.pending);
+        *self = Self { start, entries, identities, ground, trimmed, pending, snapshots };
+        before.saturating_sub(self.end())
     }
 
     fn identity(&self, offset: u64) -> Option<[u8; 32]> {

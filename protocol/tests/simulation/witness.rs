@@ -23,6 +23,8 @@ pub struct Witness {
     pub ever: BTreeMap<DeviceId, BTreeSet<Item>>,
     /// Which content a stream reads.
     pub contents: BTreeMap<Stream, ContentId>,
+    /// What a stream declared undecided of its content: from where to where.
+    pub declared: Vec<(Stream, u64, u64)>,
     /// Every batch that some fold applied.
     pub applied: BTreeSet<Digest>,
     /// Rules that broke on the way.

@@ -10,7 +10,7 @@ use headwater_protocol::wire::Frame;
 
 use super::agent::{Agent, Did};
 use super::check;
-use super::log::{Log, SHARD, STREAMS_MAX};
+use super::log::{Backup, Log, SHARD, STREAMS_MAX};
 use super::node::{Node, Reply};
 use super::random::Random;
 use super::witness::Witness;
@@ -29,6 +29,7 @@ pub enum Fault {
     TailLost,
     TailLostUnderFold,
     Regression,
+    LogRestored,
     Trimmed,
     SpoolRolledBack,
     SpoolLost,
@@ -50,7 +51,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::AgentCrash,
         Self::NodeCrash,
         Self::NodePause,
@@ -62,6 +63,7 @@ impl Fault {
         Self::TailLost,
         Self::TailLostUnderFold,
         Self::Regression,
+        Self::LogRestored,
         Self::Trimmed,
         Self::SpoolRolledBack,
         Self::SpoolLost,
@@ -104,6 +106,7 @@ struct Faults {
     rotate: usize,
     truncate: usize,
     vanish: usize,
+    restore: usize,
 }
 
 impl Faults {
@@ -128,9 +131,12 @@ impl Faults {
             rotate: draw(20),
             truncate: draw(40),
             vanish: draw(30),
+            restore: 0,
         }
     }
 }
+
+const BACKUPS: u64 = 0xd1b5_4a32_d192_ed03;
 
 struct Packet {
     agent: usize,
@@ -147,6 +153,7 @@ pub struct World {
     agents: Vec<Agent>,
     nodes: Vec<Node>,
     log: Log,
+    backups: Vec<Backup>,
     packets: Vec<Packet>,
     sessions: u64,
     witness: Witness,
@@ -157,7 +164,12 @@ pub struct World {
 impl World {
     pub fn new(seed: u64, rules: Rules) -> Self {
         let mut random = Random::new(seed);
-        let faults = Faults::drawn_from(&mut random);
+        let mut faults = Faults::drawn_from(&mut random);
+        // Drawn apart, so that a run without it is the run that it was before there were backups.
+        let mut apart = Random::new(seed ^ BACKUPS);
+        if !apart.once_in(2) {
+            faults.restore = 100 + apart.below(100);
+        }
         let agents = 1 + random.below(2);
         let nodes = 1 + random.below(3);
         let agents = (1..=agents).map(|number| Agent::new(number as u64, rules, &mut random));
@@ -169,12 +181,19 @@ impl World {
             agents,
             nodes: (0..nodes).map(|number| Node::new(number, rules)).collect(),
             log: Log::default(),
+            backups: Vec::new(),
             packets: Vec::new(),
             sessions: 0,
             witness: Witness::default(),
             last_appender: None,
             happened: Happened::new(),
         }
+    }
+
+    /// The world without restores, as it was when the first seeds failed.
+    pub fn without_restores(mut self) -> Self {
+        self.faults.restore = 0;
+        self
     }
 
     fn strikes(&mut self, one_in: usize) -> bool {
@@ -442,6 +461,29 @@ impl World {
         }
         if self.strikes(self.faults.tail) {
             self.lose_tail();
+        }
+        if self.faults.restore != 0 && self.random.once_in(20) {
+            self.backups.push(self.log.back_up());
+        }
+        if self.strikes(self.faults.restore) && !self.backups.is_empty() {
+            self.restore();
+        }
+    }
+
+    /// Every node stops, a backup is put in the log's place, and the nodes start from that: nothing that is
+    /// left remembers what it lacks but the agents.
+    fn restore(&mut self) {
+        let chosen = self.random.below(self.backups.len());
+        // What was made after it is of a life that the log has not had.
+        self.backups.truncate(chosen + 1);
+        let backup = self.backups[chosen].clone();
+        self.nodes.iter_mut().for_each(Node::crash);
+        // What was asked for before may still land: a request that was on its way.
+        if self.random.once_in(2) {
+            self.log.pending.clear();
+        }
+        if self.log.restore(backup) > 0 {
+            self.note(Fault::LogRestored);
         }
     }
 
