@@ -12,6 +12,7 @@
 //! which breaks the chain and so opens an epoch at the next handshake. Of each stream the highest
 //! position ever sealed or adopted is remembered, so that what is missing is declared.
 
+mod giving_up;
 mod head;
 mod opening;
 mod recognition;
@@ -34,6 +35,15 @@ pub use opening::own_source;
 pub use rows::{Link, Row, Rows};
 pub use stock::{Pile, Stock};
 
+/// What is missing of a stream, and said to be: records, and bytes that were gone before they could be read.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Declared {
+    /// How many records.
+    pub records: u64,
+    /// How many bytes.
+    pub bytes: u64,
+}
+
 /// What the chain remembers of a stream.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Sealed {
@@ -48,9 +58,9 @@ pub struct Sealed {
     /// Whether what its file holds beyond `highest` may have been read by a state of this spool that
     /// was rolled back: it is declared undecided up to the file's present end, and read from there.
     pub undecided: bool,
-    /// Whether the run was declared undecided: the ledger may have forgotten it. It is remembered for a
-    /// ledger that comes back older and knows it again, and is read no further.
-    pub given_up: bool,
+    /// What was declared of the run when it was given up, because the ledger may have forgotten it. It is
+    /// remembered for a ledger that comes back older, and is read no further. `None`: it was not.
+    pub given_up: Option<Declared>,
     /// What the source is; `None` if only the ledger knows the stream.
     pub info: Option<SourceInfo>,
 }
@@ -200,7 +210,7 @@ impl Chain {
             check: Check::NONE,
             dropped_to: 0,
             undecided: false,
-            given_up: false,
+            given_up: None,
             info,
         };
         self.streams.insert(stream, sealed);

@@ -43,7 +43,10 @@ const FAILED_ONCE: [u64; 10] =
     [10, 482, 778, 12_841, 15_101, 20_116, 32_932, 42_996, 97_753, 151_678];
 
 /// Seeds that failed since logs are restored from backups.
-const FAILED_WITH_RESTORES: [u64; 1] = [17_114];
+const FAILED_WITH_RESTORES: [u64; 16] = [
+    1_452, 17_114, 155_006, 205_482, 259_517, 307_578, 365_040, 403_693, 471_033, 510_067, 554_505,
+    607_291, 666_947, 729_336, 773_636, 815_900,
+];
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()

@@ -3,7 +3,7 @@
 //! Batches stand in it as they are sealed and sent. What is described here is the rest: the link of a
 //! row, the name and the memory of a stream, the head of a lane.
 
-use headwater_protocol::chain::{Head, Link, Sealed};
+use headwater_protocol::chain::{Declared, Head, Link, Sealed};
 use headwater_protocol::codec::{DecodeError, Reader, put_bytes, put_varint};
 use headwater_protocol::identity::Digest;
 use headwater_protocol::limits;
@@ -76,8 +76,13 @@ pub(crate) fn encode_sealed(sealed: &Sealed) -> Vec<u8> {
     out.extend_from_slice(&sealed.check.0.to_le_bytes());
     put_varint(&mut out, sealed.dropped_to);
     out.push(
-        (u8::from(sealed.undecided) * FLAG_UNDECIDED) | (u8::from(sealed.given_up) * FLAG_GIVEN_UP),
+        (u8::from(sealed.undecided) * FLAG_UNDECIDED)
+            | (u8::from(sealed.given_up.is_some()) * FLAG_GIVEN_UP),
     );
+    if let Some(declared) = sealed.given_up {
+        put_varint(&mut out, declared.records);
+        put_varint(&mut out, declared.bytes);
+    }
     match &sealed.info {
         None => out.push(INFO_NONE),
         Some(SourceInfo::Host) => out.push(INFO_HOST),
@@ -104,7 +109,14 @@ pub(crate) fn decode_sealed(bytes: &[u8]) -> Result<Sealed, DecodeError> {
         let (what, value) = ("stream flags", u64::from(flags));
         return Err(DecodeError::Value { what, value, expected: "known flags" });
     }
-    let (undecided, given_up) = (flags & FLAG_UNDECIDED != 0, flags & FLAG_GIVEN_UP != 0);
+    let undecided = flags & FLAG_UNDECIDED != 0;
+    let given_up = match flags & FLAG_GIVEN_UP {
+        0 => None,
+        _ => Some(Declared {
+            records: reader.varint("declared records")?,
+            bytes: reader.varint("declared bytes")?,
+        }),
+    };
     let info = match reader.u8("source kind")? {
         INFO_NONE => None,
         INFO_HOST => Some(SourceInfo::Host),
@@ -169,7 +181,7 @@ mod tests {
             check: Check(u64::MAX),
             dropped_to: 9,
             undecided: true,
-            given_up: false,
+            given_up: Some(Declared { records: 3, bytes: 1 << 33 }),
             info,
         }
     }

@@ -5,7 +5,7 @@
 //! and is not held becomes a gap in its place, up to the highest position ever sealed or adopted.
 //! Everything that was in the spool becomes the archive.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::recognition::OtherName;
 use super::{Chain, Fresh, Resumed, Row, Rows, Sealed, Sealing};
@@ -13,7 +13,7 @@ use crate::body::{Body, BodyBuilder};
 use crate::header::Counts;
 use crate::identity::Lane;
 use crate::limits;
-use crate::position::{Check, Mark, Run, SourceId, Span, Stream};
+use crate::position::{Check, Mark, SourceId, Span, Stream};
 use crate::record::{Cause, Content, Gap, Record, SourceInfo};
 use crate::rules::Rule;
 use crate::wire::{KnownStream, LaneState};
@@ -37,19 +37,15 @@ struct Going {
     on: Stream,
 }
 
-/// What a stream held that may not be sealed anew.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-struct Missing {
-    records: u64,
-    bytes: u64,
-}
-
 pub(super) struct Opening<'a, R: Rows> {
     pub(super) chain: &'a mut Chain,
     pub(super) rows: &'a mut R,
-    sealing: Sealing,
-    body: BodyBuilder,
+    pub(super) sealing: Sealing,
+    pub(super) body: BodyBuilder,
     counts: Counts,
+    /// Runs that were begun and of which nothing was sealed: what was read since is a run of its own, and
+    /// may be what the ledger knows by such a name.
+    pub(super) unread: BTreeSet<Stream>,
 }
 
 impl Chain {
@@ -67,12 +63,15 @@ impl Chain {
         let from = self.head.next;
         let known: BTreeMap<Stream, KnownStream> =
             state.streams.iter().map(|known| (known.stream, *known)).collect();
+        let is_unread = |(_, sealed): &(&Stream, &Sealed)| sealed.highest == Mark::default();
+        let unread = self.streams.iter().filter(is_unread).map(|(stream, _)| *stream).collect();
         let mut opening = Opening {
             chain: self,
             rows,
             sealing,
             body: BodyBuilder::default(),
             counts: Counts::default(),
+            unread,
         };
         let mut undecided = Vec::new();
         let streams: Vec<Stream> = opening.chain.streams.keys().copied().collect();
@@ -138,7 +137,7 @@ impl Chain {
                 check: known.check,
                 dropped_to: 0,
                 undecided: false,
-                given_up: false,
+                given_up: None,
                 info: None,
             });
             if sealed.highest.position < known.mark.position {
@@ -166,8 +165,11 @@ impl<R: Rows> Opening<'_, R> {
         if let Some(known) = known.get(&stream) {
             return self.stream(same, Some(known), held).map(|()| true);
         }
-        if self.chain.streams[&stream].given_up {
-            return Ok(false);
+        if let Some(declared) = self.chain.streams[&stream].given_up {
+            if !forgotten {
+                self.declare_rest(stream, declared);
+            }
+            return Ok(!forgotten);
         }
         match self.other_name(stream, known, held)? {
             OtherName::Is(known) => {
@@ -212,7 +214,7 @@ impl<R: Rows> Opening<'_, R> {
         let known = known.filter(|_| self.rule(Rule::FilterKnown));
         let mut at = known.map_or(sealed.origin, |known| known.mark);
         if let Some(again) = self.chain.streams.get_mut(&going.on) {
-            again.given_up = false;
+            again.given_up = None;
         }
         let unread = if at == sealed.highest { sealed.check } else { Check::NONE };
         self.set(going.on, at, known.map_or(unread, |known| known.check));
@@ -274,7 +276,7 @@ impl<R: Rows> Opening<'_, R> {
         Ok(at)
     }
 
-    fn record(&mut self, record: &Record) -> Mark {
+    pub(super) fn record(&mut self, record: &Record) -> Mark {
         self.chain.cover(&mut self.body, record.stream);
         self.body.push(record);
         self.body.end(record.stream).expect("the stream was covered above")
@@ -314,72 +316,11 @@ impl<R: Rows> Opening<'_, R> {
     }
 
     /// Where the stream goes on: the chain seals from here.
-    fn set(&mut self, stream: Stream, mark: Mark, check: Check) {
+    pub(super) fn set(&mut self, stream: Stream, mark: Mark, check: Check) {
         if let Some(sealed) = self.chain.streams.get_mut(&stream) {
             (sealed.highest, sealed.check) = (mark, check);
             self.chain.changed.insert(stream);
         }
-    }
-
-    /// What is held of a stream, that which two batches hold once: records, and bytes of its gaps.
-    fn count_held(&mut self, stream: Stream, held: &[(Span, Row)]) -> Result<Missing, R::Error> {
-        let (mut at, mut position) = (0, 0);
-        let mut missing = Missing::default();
-        for (span, row) in held {
-            if span.end.records > at {
-                missing.records += span.end.records - span.start.records.max(at);
-                at = span.end.records;
-            }
-            if span.end.position <= position {
-                continue;
-            }
-            let batch = self.rows.read(*row)?;
-            for record in Body::open(&batch).map(|body| body.records).unwrap_or_default() {
-                let is_new = record.stream == stream && record.end > position;
-                if let (true, Content::Gap(gap)) = (is_new, &record.content) {
-                    missing.bytes += gap.bytes;
-                }
-            }
-            position = span.end.position;
-        }
-        Ok(missing)
-    }
-
-    /// Declares what is held of runs that the ledger may have forgotten. Such a run is never stored
-    /// again; its source, if it is a file, goes on in a new run.
-    fn give_up(&mut self, undecided: &[(Stream, Missing)], seed: u64) {
-        for (stream, missing) in undecided {
-            let Some(known) = self.chain.streams.get_mut(stream) else { continue };
-            if std::mem::replace(&mut known.given_up, true) {
-                continue;
-            }
-            let sealed = known.clone();
-            self.chain.changed.insert(*stream);
-            if self.is_file(*stream) {
-                let start = sealed.highest.position;
-                let nonce = Run::nonce_of(stream.run.content(), seed ^ stream.run.nonce);
-                let next = self.chain.begin(stream.source, sealed.info, start, nonce);
-                self.set(next, Mark { position: start, records: 0 }, sealed.check);
-                if let Some(sealed) = self.chain.streams.get_mut(&next) {
-                    sealed.undecided = true;
-                }
-            }
-            if *missing != Missing::default() {
-                self.undecided(*stream, *missing, seed);
-            }
-        }
-    }
-
-    fn undecided(&mut self, about: Stream, missing: Missing, seed: u64) {
-        let source = own_source(self.chain.head.lane);
-        let own = self.chain.sampler(source, &SourceInfo::Device, seed);
-        self.chain.cover(&mut self.body, own);
-        let start = self.body.end(own).expect("the stream was covered above").position;
-        let Missing { records, bytes } = missing;
-        let gap = Gap { cause: Cause::Undecided, records, bytes, about: Some(about) };
-        let time_us = self.sealing.clock.wall_us;
-        let content = Content::Gap(gap);
-        self.body.push(&Record { stream: own, start, end: start + 1, time_us, content });
     }
 
     fn flush(&mut self) -> Result<(), R::Error> {

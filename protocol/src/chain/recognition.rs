@@ -37,7 +37,7 @@ impl<R: Rows> Opening<'_, R> {
             let (run, name) = (stream.run, other.stream);
             if name.source != stream.source
                 || name.run.content() != run.content()
-                || self.chain.streams.contains_key(&name)
+                || (self.chain.streams.contains_key(&name) && !self.unread.contains(&name))
             {
                 continue;
             }

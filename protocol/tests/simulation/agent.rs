@@ -55,6 +55,13 @@ pub struct LaneMemory {
     pub sender: Sender,
 }
 
+impl LaneMemory {
+    fn given_up(&self) -> BTreeSet<Stream> {
+        let gone = self.chain.streams().iter().filter(|(_, sealed)| sealed.given_up.is_some());
+        gone.map(|(stream, _)| *stream).collect()
+    }
+}
+
 #[derive(Debug)]
 pub struct Agent {
     pub device: DeviceId,
@@ -325,7 +332,10 @@ impl Agent {
                 let resumed = memory.chain.handle_state(&mut memory.rows, &state, fresh, SEALING);
                 let resumed = resumed.expect("rows in memory");
                 if let Resumed::Opened { from, .. } = resumed {
-                    witness.broken.extend(declared_although_held(&held, &memory.rows, from));
+                    let gone = memory.given_up();
+                    let found = declared_although_held(&held, &memory.rows, from, &gone);
+                    witness.given_up.extend(gone);
+                    witness.broken.extend(found);
                 }
                 memory.sender.handle_resumed(resumed);
                 self.settle_files(random, witness);
@@ -399,7 +409,12 @@ impl Agent {
 }
 
 /// A gap stands for what is not held, and for nothing else.
-fn declared_although_held(held: &MemoryRows, rows: &MemoryRows, from: Row) -> Option<String> {
+fn declared_although_held(
+    held: &MemoryRows,
+    rows: &MemoryRows,
+    from: Row,
+    given_up: &BTreeSet<Stream>,
+) -> Option<String> {
     let records = |rows: &MemoryRows, from| {
         let batches: Vec<Rc<Batch>> =
             rows.0.range(from..).map(|(_, batch)| Rc::clone(batch)).collect();
@@ -407,6 +422,8 @@ fn declared_although_held(held: &MemoryRows, rows: &MemoryRows, from: Row) -> Op
     };
     let gaps: Vec<Record> = records(rows, from)
         .filter(|record| matches!(&record.content, Content::Gap(gap) if gap.about.is_none()))
+        // What is held of a run that was given up was declared then, and is never sealed anew.
+        .filter(|record| !given_up.contains(&record.stream))
         .collect();
     if gaps.is_empty() {
         return None;
@@ -433,7 +450,11 @@ fn goes_on(lane: &LaneMemory, source: SourceId, file: &File) -> Option<(u64, Str
         .filter(|span| span.stream.source == source)
         .map(|span| (span.end.position, span.check, span.stream));
     let sealed = lane.chain.streams().iter().filter(|(stream, seal)| {
-        stream.source == source && !seal.given_up && lane.body.end(**stream).is_none()
+        // A run of which nothing was sealed shows nothing of what it read: it is begun again.
+        stream.source == source
+            && seal.highest.position > 0
+            && seal.given_up.is_none()
+            && lane.body.end(**stream).is_none()
     });
     let sealed = sealed.map(|(stream, seal)| (seal.highest.position, seal.check, *stream));
     pending

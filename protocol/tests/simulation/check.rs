@@ -123,19 +123,28 @@ impl Landed {
         let ever = witness.ever.get(&device).unwrap_or(&none);
         self.no_phantoms(ever)?;
         let gaps = Gaps::of(self, witness, ever);
-        let mut nameless = gaps.nameless;
+        let mut counted = Counted { nameless: gaps.nameless, renamed: gaps.renamed.clone() };
+        let mut missing = BTreeSet::new();
         for item in witness.owed(device) {
-            let there = match item {
-                Item::Sample { value, .. } => self.samples.contains_key(&value),
-                Item::Line { line, .. } => self.lines.contains_key(&line),
+            let (there, content) = match item {
+                Item::Sample { value, .. } => (self.samples.contains_key(&value), None),
+                Item::Line { line, stream, .. } => {
+                    let content = witness.contents.get(&stream).map(|content| (line, *content));
+                    (self.lines.contains_key(&line), content)
+                }
             };
             if there || gaps.declare(witness, item) {
                 continue;
             }
-            nameless = nameless.checked_sub(1).ok_or(format!("lost and not declared: {item:?}"))?;
+            missing.extend(content.map(|(line, _)| line));
+            if !counted.covers(content.map(|(_, content)| content)) {
+                return Err(format!("lost and not declared: {item:?}"));
+            }
         }
         for (line, (content, position)) in readable {
-            if !self.lines.contains_key(line) && !gaps.declare_line(*content, *position) {
+            let there = self.lines.contains_key(line) || missing.contains(line);
+            if !there && !gaps.declare_line(*content, *position) && !counted.covers(Some(*content))
+            {
                 return Err(format!("never read although it is there: {line:?} of {content:?}"));
             }
         }
@@ -168,6 +177,26 @@ impl Landed {
     }
 }
 
+/// Records that gaps declare by their number alone.
+struct Counted {
+    nameless: u64,
+    renamed: BTreeMap<ContentId, u64>,
+}
+
+impl Counted {
+    /// Whether one more record, if it is a line one of a content, is among them.
+    fn covers(&mut self, content: Option<ContentId>) -> bool {
+        let renamed = content.and_then(|content| self.renamed.get_mut(&content));
+        let left = match renamed {
+            Some(left) if *left > 0 => left,
+            _ => &mut self.nameless,
+        };
+        let covers = *left > 0;
+        *left = left.saturating_sub(1);
+        covers
+    }
+}
+
 /// What the gaps that landed declare.
 struct Gaps {
     ranges: Vec<(Stream, u64, u64)>,
@@ -176,6 +205,9 @@ struct Gaps {
     undecided_lines: BTreeSet<(ContentId, u64)>,
     /// Records of gaps that were themselves lost: how many is known, of which streams is not.
     nameless: u64,
+    /// Records of undecided runs by their content: they may have been read under another name, of which the
+    /// gap does not speak.
+    renamed: BTreeMap<ContentId, u64>,
 }
 
 impl Gaps {
@@ -199,8 +231,16 @@ impl Gaps {
         let lost = landed
             .gaps
             .iter()
-            .filter(|(stream, _, _, gap)| own.contains(&stream.source) && gap.cause == Cause::Lost);
+            .filter(|(stream, _, _, gap)| own.contains(&stream.source) && gap.about.is_none());
+        let mut renamed = BTreeMap::new();
+        for (_, _, _, gap) in &landed.gaps {
+            let content = gap.about.and_then(|about| witness.contents.get(&about));
+            if let Some(content) = content {
+                *renamed.entry(*content).or_default() += gap.records;
+            }
+        }
         Self {
+            renamed,
             nameless: lost.map(|(_, _, _, gap)| gap.records).sum(),
             contents: contents.collect(),
             undecided_lines: undecided_lines.collect(),
@@ -266,7 +306,11 @@ impl Gaps {
                     of == stream && (start..end).contains(&position)
                 }
             });
-            if inside.len() as u64 != gap.records && own.count() as u64 != gap.records {
+            // What was declared when the run was given up is not declared again.
+            let given_up = witness.given_up.contains(stream) && gap.records <= inside.len() as u64;
+            let exact =
+                [inside.len(), own.count()].map(|count| count as u64).contains(&gap.records);
+            if !exact && !given_up {
                 let there = inside.len();
                 return Err(format!(
                     "a gap is not exact: {gap:?} in {stream:?} {start}..{end}, {there} there"

@@ -23,6 +23,8 @@ pub struct Witness {
     pub ever: BTreeMap<DeviceId, BTreeSet<Item>>,
     /// Which content a stream reads.
     pub contents: BTreeMap<Stream, ContentId>,
+    /// Runs that were given up, because a ledger might have forgotten them.
+    pub given_up: BTreeSet<Stream>,
     /// What a stream declared undecided of its content: from where to where.
     pub declared: Vec<(Stream, u64, u64)>,
     /// Every batch that some fold applied.

@@ -98,7 +98,7 @@ impl Keeper {
         let known = (chain.head().anchored() && heard).then(|| {
             let files = chain.streams().iter().filter(|(_, sealed)| {
                 let own = matches!(sealed.info, Some(SourceInfo::Host | SourceInfo::Device));
-                !own && !sealed.given_up
+                !own && sealed.given_up.is_none()
             });
             let streams = files.map(|(stream, sealed)| {
                 let sealed_end = (sealed.highest.position, sealed.check);

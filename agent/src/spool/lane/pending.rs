@@ -103,7 +103,7 @@ impl Pending {
     /// Where a stream ends, with what waits; `None` for one that is not known, or read no further.
     pub(in crate::spool) fn end(&self, chain: &Chain, stream: Stream) -> Option<u64> {
         let sealed = || {
-            let sealed = chain.streams().get(&stream).filter(|sealed| !sealed.given_up);
+            let sealed = chain.streams().get(&stream).filter(|sealed| sealed.given_up.is_none());
             sealed.map(|sealed| sealed.highest.position)
         };
         self.ends.get(&stream).map(|(end, _)| *end).or_else(sealed)
