@@ -15,6 +15,7 @@ pub mod aggregator;
 pub mod averages;
 pub mod comparison;
 pub mod corpus;
+pub mod disks;
 pub mod draws;
 pub mod forged;
 pub mod hook;

@@ -6,7 +6,10 @@ use std::path::Path;
 use headwater_protocol::codec::Reader;
 use headwater_protocol::identity::Lane;
 use headwater_protocol::position::{Run, SourceId, Stream};
+use headwater_protocol::record::SourceInfo;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+
+use crate::landed::Device;
 
 type Streams = TableDefinition<'static, &'static [u8; 32], &'static [u8]>;
 
@@ -28,6 +31,23 @@ pub fn sealed_ends(spool: &Path, lane: Lane) -> BTreeMap<Stream, u64> {
         (stream(key.value()), highest_position(value.value()))
     });
     rows.collect()
+}
+
+/// Each run of the sampler is there whole: from its first tick to the last one that the spool sealed.
+///
+/// # Panics
+/// If one is not.
+pub fn expect_every_run_whole(device: &Device, spool: &Path) {
+    device.ticks_are_contiguous().unwrap();
+    let sealed = sealed_ends(spool, Lane::Live);
+    for (stream, ticks) in &device.ticks {
+        assert_eq!(device.sources.get(stream), Some(&SourceInfo::Host), "{stream:?}");
+        let last = ticks.last().map(|tick| tick.end);
+        assert_eq!(sealed.get(stream).copied(), last, "the run's end in the spool: {stream:?}");
+    }
+    for (stream, end) in sealed.into_iter().filter(|(_, end)| *end > 0) {
+        assert_eq!(device.ends.get(&stream), Some(&end), "what was sealed landed: {stream:?}");
+    }
 }
 
 /// Source, run's number and nonce, the numbers with their highest byte first.

@@ -5,17 +5,15 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use headwater_protocol::identity::Lane;
-use headwater_protocol::record::SourceInfo;
 use headwater_tests::agent::Agent;
 use headwater_tests::aggregator::Aggregator;
 use headwater_tests::comparison::Comparison;
 use headwater_tests::draws::{Draws, seed_of_this_run};
-use headwater_tests::landed::{Device, Landed};
+use headwater_tests::landed::Landed;
 use headwater_tests::site::settle;
-use headwater_tests::spooled::sealed_ends;
+use headwater_tests::spooled::expect_every_run_whole;
 use headwater_tests::witness::Witness;
 use headwater_tests::writer::{Log, Plan, Rotation, Writer};
 
@@ -60,7 +58,9 @@ fn every_line_and_every_sample_is_stored_once_whatever_is_killed() {
     aggregator.stop();
     let landed = Landed::read(&aggregator.data()).unwrap();
     let device = landed.only_device();
-    compare_samples(device, &agent);
+    expect_every_run_whole(device, &agent.spool());
+    let least = LINES / RATE / 6;
+    assert!(device.tick_count() >= least, "the agent sampled: {} ticks", device.tick_count());
     assert_eq!(landed.generation, 0, "a log that was only killed has lost no tail");
     assert_eq!(device.epochs, 2, "kills open no epoch beyond the first of each lane");
     let line = format!(
@@ -200,22 +200,6 @@ impl Victim for Aggregator {
     fn said(&mut self) -> String {
         self.process().said()
     }
-}
-
-/// Each run of the sampler is there whole: from its first tick to the last one that the spool sealed.
-fn compare_samples(device: &Device, agent: &Agent) {
-    device.ticks_are_contiguous().unwrap();
-    let sealed = sealed_ends(&agent.spool(), Lane::Live);
-    for (stream, ticks) in &device.ticks {
-        assert_eq!(device.sources.get(stream), Some(&SourceInfo::Host), "{stream:?}");
-        let last = ticks.last().map(|tick| tick.end);
-        assert_eq!(sealed.get(stream).copied(), last, "the run's end in the spool: {stream:?}");
-    }
-    for (stream, end) in sealed.into_iter().filter(|(_, end)| *end > 0) {
-        assert_eq!(device.ends.get(&stream), Some(&end), "what was sealed landed: {stream:?}");
-    }
-    let least = Duration::from_secs(LINES / RATE).as_secs() / 6;
-    assert!(device.tick_count() >= least, "the agent sampled: {} ticks", device.tick_count());
 }
 
 fn expect_rotations(witness: &Witness) {
