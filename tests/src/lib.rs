@@ -13,6 +13,7 @@
 pub mod agent;
 pub mod aggregator;
 pub mod averages;
+pub mod chaoslink;
 pub mod comparison;
 pub mod corpus;
 pub mod disks;
