@@ -121,6 +121,8 @@ pub struct KnownStream {
     pub position: u64,
     /// Of the bytes before it.
     pub check: Check,
+    /// A place before it, and the check there, up to which a spool that was restored had read it.
+    pub before: Option<(u64, Check)>,
     /// `None` where only the position is known.
     pub info: Option<SourceInfo>,
 }

@@ -61,6 +61,9 @@ pub struct Sealed {
     /// What was declared of the run when it was given up, because the ledger may have forgotten it. It is
     /// remembered for a ledger that comes back older, and is read no further. `None`: it was not.
     pub given_up: Option<Declared>,
+    /// The position when the ledger last spoke, and the check there, while the ledger may know it further:
+    /// where a host went back with its files, they may go on otherwise from there. `None` mostly.
+    pub before: Option<(u64, Check)>,
     /// What the source is; `None` if only the ledger knows the stream.
     pub info: Option<SourceInfo>,
 }
@@ -73,6 +76,8 @@ pub struct Chain {
     streams: BTreeMap<Stream, Sealed>,
     changed: BTreeSet<Stream>,
     samplers: BTreeMap<SourceId, Stream>,
+    /// Whether the ledger has spoken since this process began.
+    heard: bool,
     rules: Rules,
 }
 
@@ -153,7 +158,7 @@ impl Chain {
     #[must_use]
     pub fn restore(head: Head, streams: BTreeMap<Stream, Sealed>) -> Self {
         let (changed, samplers) = (BTreeSet::new(), BTreeMap::new());
-        Self { head, streams, changed, samplers, rules: Rules::default() }
+        Self { head, streams, changed, samplers, heard: false, rules: Rules::default() }
     }
 
     /// Goes by other rules: for tests that break one.
@@ -211,6 +216,7 @@ impl Chain {
             dropped_to: 0,
             undecided: false,
             given_up: None,
+            before: None,
             info,
         };
         self.streams.insert(stream, sealed);
@@ -260,8 +266,13 @@ impl Chain {
             let sealed =
                 self.streams.get_mut(&span.stream).expect("a run is begun before it is sealed");
             assert!(span.start == sealed.highest, "a batch starts where its streams ended");
+            let before = (sealed.highest.position, sealed.check);
             (sealed.highest, sealed.check) = (span.end, span.check);
             sealed.undecided = false;
+            sealed.before = match self.heard {
+                true => None,
+                false => sealed.before.or((before.1 != Check::NONE).then_some(before)),
+            };
             self.changed.insert(span.stream);
         }
         let head = &mut self.head;
@@ -334,8 +345,14 @@ impl Chain {
             self.head.anchored = true;
             self.head.files_undecided = state.horizon > 0;
         }
+        self.heard = true;
         if let Some(after) = self.locate(rows, state.tip, true)? {
             self.move_acked(rows, after)?;
+            for (stream, sealed) in &mut self.streams {
+                if sealed.before.take().is_some() {
+                    self.changed.insert(*stream);
+                }
+            }
             return Ok(Resumed::InChain(after));
         }
         self.open_epoch(rows, state, fresh, sealing)

@@ -12,6 +12,7 @@ use headwater_tests::landed::{Device, Landed};
 use headwater_tests::site::{Site, copy_folder, restore_folder};
 use headwater_tests::spooled::sealed_ends;
 use headwater_tests::waiting::until;
+use headwater_tests::witness::Instance;
 
 /// Lines of each part of a test: a few batches of both.
 const LINES: u64 = 12_000;
@@ -56,6 +57,61 @@ fn copy_a_spool_back(end: End) {
         assert!(landed >= end, "{stream:?} was in the spool up to {end}, landed up to {landed}");
     }
     expect_ticks_once(&device, &acked);
+}
+
+#[test]
+fn a_host_that_went_back_and_wrote_on_otherwise_loses_and_doubles_no_line() {
+    // Less, or more than it had written before; while the agent is away, or while it runs; in files that
+    // were put back, or in the same ones, as a disk that is rolled back has them.
+    for (again, is_away, in_place) in [
+        (LINES / 2, true, true),
+        (2 * LINES, true, false),
+        (LINES / 2, false, false),
+        (2 * LINES, false, true),
+    ] {
+        eprintln!("{again} lines again, the agent is away: {is_away}, the same files: {in_place}");
+        let mut site = Site::new(seed_of_this_run("rollback"), &["alpha", "beta"]);
+        site.agent.start();
+        site.write_and_settle(LINES);
+        site.agent.stop();
+        let (spool, logs) = (site.agent.spool(), site.logs());
+        let copies = [(&spool, site.path("spool-copy")), (&logs, site.path("logs-copy"))];
+        for (folder, copy) in &copies {
+            copy_folder(folder, copy);
+        }
+        site.agent.start();
+        site.write_and_settle(LINES);
+        site.agent.stop();
+        restore_folder(&copies[0].1, &spool);
+        if in_place {
+            for file in std::fs::read_dir(&copies[1].1).unwrap() {
+                let file = file.unwrap();
+                std::fs::copy(file.path(), logs.join(file.file_name())).unwrap();
+            }
+        } else {
+            restore_folder(&copies[1].1, &logs);
+        }
+        // What follows stands in the same files, where other lines stood before.
+        for log in 0..2 {
+            site.witness.instances.push(Instance { log, lines: Vec::new() });
+        }
+        if is_away {
+            site.write(again);
+            site.agent.start();
+        } else {
+            site.agent.start();
+            until("the agent is connected", || {
+                let status = site.agent.status().unwrap_or_default();
+                status["ship"]["link"]["state"] == "connected"
+            });
+            site.write(again);
+        }
+        site.settle();
+        site.compare().expect_exactly_once(&site.witness);
+        let _ = site.aggregator.expect_clean_audit();
+        let landed = site.stop_and_read();
+        landed.only_device().ticks_are_contiguous().unwrap();
+    }
 }
 
 #[test]

@@ -22,6 +22,7 @@ const SEALED_VERSION: u8 = 1;
 
 const FLAG_UNDECIDED: u8 = 1;
 const FLAG_GIVEN_UP: u8 = 2;
+const FLAG_BEFORE: u8 = 4;
 
 const INFO_NONE: u8 = 0;
 const INFO_HOST: u8 = 1;
@@ -77,11 +78,16 @@ pub(crate) fn encode_sealed(sealed: &Sealed) -> Vec<u8> {
     put_varint(&mut out, sealed.dropped_to);
     out.push(
         (u8::from(sealed.undecided) * FLAG_UNDECIDED)
-            | (u8::from(sealed.given_up.is_some()) * FLAG_GIVEN_UP),
+            | (u8::from(sealed.given_up.is_some()) * FLAG_GIVEN_UP)
+            | (u8::from(sealed.before.is_some()) * FLAG_BEFORE),
     );
     if let Some(declared) = sealed.given_up {
         put_varint(&mut out, declared.records);
         put_varint(&mut out, declared.bytes);
+    }
+    if let Some((position, check)) = sealed.before {
+        put_varint(&mut out, position);
+        out.extend_from_slice(&check.0.to_le_bytes());
     }
     match &sealed.info {
         None => out.push(INFO_NONE),
@@ -105,7 +111,7 @@ pub(crate) fn decode_sealed(bytes: &[u8]) -> Result<Sealed, DecodeError> {
     let check = Check(reader.u64("check")?);
     let dropped_to = reader.varint("dropped to")?;
     let flags = reader.u8("stream flags")?;
-    if flags & !(FLAG_UNDECIDED | FLAG_GIVEN_UP) != 0 {
+    if flags & !(FLAG_UNDECIDED | FLAG_GIVEN_UP | FLAG_BEFORE) != 0 {
         let (what, value) = ("stream flags", u64::from(flags));
         return Err(DecodeError::Value { what, value, expected: "known flags" });
     }
@@ -116,6 +122,10 @@ pub(crate) fn decode_sealed(bytes: &[u8]) -> Result<Sealed, DecodeError> {
             records: reader.varint("declared records")?,
             bytes: reader.varint("declared bytes")?,
         }),
+    };
+    let before = match flags & FLAG_BEFORE {
+        0 => None,
+        _ => Some((reader.varint("position before")?, Check(reader.u64("check before")?))),
     };
     let info = match reader.u8("source kind")? {
         INFO_NONE => None,
@@ -134,7 +144,7 @@ pub(crate) fn decode_sealed(bytes: &[u8]) -> Result<Sealed, DecodeError> {
         }
     };
     reader.finish("stream")?;
-    Ok(Sealed { origin, highest, check, dropped_to, undecided, given_up, info })
+    Ok(Sealed { origin, highest, check, dropped_to, undecided, given_up, before, info })
 }
 
 fn decode_mark(reader: &mut Reader<'_>) -> Result<Mark, DecodeError> {
@@ -182,6 +192,7 @@ mod tests {
             dropped_to: 9,
             undecided: true,
             given_up: Some(Declared { records: 3, bytes: 1 << 33 }),
+            before: Some((1 << 39, Check(7))),
             info,
         }
     }
@@ -213,7 +224,10 @@ mod tests {
         }));
         let mut expected = vec![1, 3, 1, 0x80, 0x80, 0x80, 0x80, 0x80, 0x20, 0xbc, 0x05];
         expected.extend_from_slice(&[0xff; 8]);
-        expected.extend_from_slice(&[9, 1, 3, 2, b'/', b'a']);
+        expected.extend_from_slice(&[9, 7]);
+        expected.extend_from_slice(&[3, 0x80, 0x80, 0x80, 0x80, 0x20]);
+        expected.extend_from_slice(&[0x80, 0x80, 0x80, 0x80, 0x80, 0x10, 7, 0, 0, 0, 0, 0, 0, 0]);
+        expected.extend_from_slice(&[3, 2, b'/', b'a']);
         expected.extend_from_slice(&[0; 18]);
         assert_eq!(encode_sealed(&sealed), expected);
         let stream = Stream { source: SourceId([1; 16]), run: Run { number: 258, nonce: 3 } };

@@ -99,6 +99,7 @@ impl Streams {
         if let Some(known) = self.streams.get_mut(&stream) {
             known.position = position;
             known.check = check;
+            known.before = None;
         }
     }
 }

@@ -14,6 +14,8 @@ pub(super) struct Seen<'a> {
     pub(super) head: &'a [u8],
     /// The bytes before the known position that a check covers; fewer if the file is shorter.
     pub(super) window: &'a [u8],
+    /// The bytes before the place that a restored spool had read it to; none if there is no such place.
+    pub(super) window_before: &'a [u8],
     /// Its first bytes as they were when it was read; `None` after a restart.
     pub(super) head_before: Option<&'a [u8]>,
 }
@@ -25,6 +27,9 @@ pub(super) enum Resume {
     Continue,
     /// It goes on there as a new run, because the ledger may have forgotten the old one.
     ContinueAnew,
+    /// It went back with its host, and may go on otherwise: a new run goes on where the restored spool had
+    /// read it to.
+    WentBack,
     /// It lost its end, and nothing else: a new run goes on at its present end.
     Shorter,
     /// It holds something else: a new run from its start.
@@ -36,12 +41,17 @@ pub(super) enum Resume {
 /// Shorter with equal first bytes is the same file whose host lost the end (FAILURES page, F21), but
 /// only if there are enough of them: a heading of a few bytes comes again in every new log.
 pub(super) fn resume(known: &KnownStream, is_forgotten: bool, seen: &Seen<'_>) -> Resume {
-    if seen.size >= known.position {
-        return match (fits(known, seen.window), is_forgotten) {
-            (true, false) => Resume::Continue,
-            (true, true) => Resume::ContinueAnew,
-            (false, _) => Resume::Other,
-        };
+    let reaches = seen.size >= known.position;
+    if reaches && fits(known, seen.window) {
+        return if is_forgotten { Resume::ContinueAnew } else { Resume::Continue };
+    }
+    if known.before.is_some_and(|(position, check)| {
+        seen.size >= position && Check::of(seen.window_before) == check
+    }) {
+        return Resume::WentBack;
+    }
+    if reaches {
+        return Resume::Other;
     }
     let equal = match seen.head_before {
         Some(before) => {
@@ -215,13 +225,19 @@ mod tests {
     fn known(head: &[u8], position: u64, check: Check) -> KnownStream {
         let fingerprint = Fingerprint::of(head);
         let info = Some(SourceInfo::File { path: b"/x.log".to_vec(), fingerprint });
-        KnownStream { position, check, info }
+        KnownStream { position, check, before: None, info }
     }
 
     #[test]
     fn a_file_goes_on_only_where_the_bytes_before_the_position_fit() {
         let at_50 = known(&LONG, 50, Check::of(&LONG[..50]));
-        let seen = Seen { size: 50, head: &LONG[..50], window: &LONG[..50], head_before: None };
+        let seen = Seen {
+            size: 50,
+            head: &LONG[..50],
+            window: &LONG[..50],
+            window_before: b"",
+            head_before: None,
+        };
         let grown = Seen { size: 90, ..seen };
         let rewritten = Seen { window: &OTHER[..50], ..seen };
         let unread = known(b"", 0, Check::NONE);
@@ -243,7 +259,8 @@ mod tests {
     fn a_shorter_file_is_the_same_only_if_enough_of_it_is() {
         let at_200 = known(&LONG, 200, Check(7));
         let heading = known(b"heading\n", 200, Check(7));
-        let seen = Seen { size: 120, head: &LONG, window: &LONG, head_before: None };
+        let seen =
+            Seen { size: 120, head: &LONG, window: &LONG, window_before: b"", head_before: None };
         let other = Seen { head: &OTHER, ..seen };
         let empty = Seen { size: 0, head: b"", ..seen };
         let short = Seen { size: 80, head: &LONG[..80], ..seen };
@@ -258,6 +275,31 @@ mod tests {
             ("as remembered", &at_200, remembered, Resume::Shorter),
             ("other than remembered", &at_200, other_than_remembered, Resume::Other),
             ("the same heading", &heading, same_heading, Resume::Other),
+        ];
+        for (name, known, seen, expected) in cases {
+            assert_eq!(resume(known, false, &seen), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_went_back_goes_on_where_the_restored_spool_had_read_it_to() {
+        let before = Some((60, Check::of(&LONG[..60])));
+        let restored = KnownStream { before, ..known(&LONG, 200, Check(7)) };
+        let seen = Seen {
+            size: 120,
+            head: &LONG,
+            window: &LONG,
+            window_before: &LONG[..60],
+            head_before: None,
+        };
+        let otherwise = Seen { window_before: &OTHER[..60], ..seen };
+        let fits = KnownStream { position: 100, check: Check::of(&LONG), ..restored.clone() };
+        let cases = [
+            ("shorter than the ledger knows", &restored, seen, Resume::WentBack),
+            ("longer, with other bytes", &restored, Seen { size: 300, ..seen }, Resume::WentBack),
+            ("as the ledger knows it", &fits, seen, Resume::Continue),
+            ("another file", &restored, otherwise, Resume::Shorter),
+            ("shorter than the spool knows", &restored, Seen { size: 59, ..seen }, Resume::Shorter),
         ];
         for (name, known, seen, expected) in cases {
             assert_eq!(resume(known, false, &seen), expected, "{name}");

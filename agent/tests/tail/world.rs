@@ -67,6 +67,7 @@ impl Landing for Memory {
         let known = |stored: &Stored| KnownStream {
             position: stored.position,
             check: stored.check,
+            before: None,
             info: (!store.lost_spool).then(|| stored.info.clone()),
         };
         let streams = store.streams.iter().map(|(stream, stored)| (*stream, known(stored)));

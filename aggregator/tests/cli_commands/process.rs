@@ -1,7 +1,7 @@
 //! The real program, started in a folder of its own, with deadlines.
 
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -41,7 +41,7 @@ pub(crate) fn run<I: AsRef<OsStr>>(folder: &Path, arguments: impl IntoIterator<I
 
 /// Runs a prepared command to its end.
 pub(crate) fn finish(command: &mut Command) -> Done {
-    let mut child = command.spawn().unwrap();
+    let mut child = spawn(command);
     let stdout = collect(child.stdout.take().unwrap());
     let stderr = collect(child.stderr.take().unwrap());
     let status = wait(&mut child);
@@ -85,6 +85,22 @@ pub(crate) fn until(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
+/// Starts a program. One that was just written may still be held open for writing by a child that another
+/// test has forked and that has not become its own program yet.
+fn spawn(command: &mut Command) -> Child {
+    let late = Instant::now() + DEADLINE;
+    loop {
+        match command.spawn() {
+            Err(error)
+                if error.kind() == ErrorKind::ExecutableFileBusy && Instant::now() < late =>
+            {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            child => return child.unwrap(),
+        }
+    }
+}
+
 /// A program that runs until it is told to stop.
 #[derive(Debug)]
 pub(crate) struct Service {
@@ -96,7 +112,7 @@ pub(crate) struct Service {
 impl Service {
     /// Starts it; `output` picks the stream whose lines are read.
     pub(crate) fn start(command: &mut Command, output: Stream) -> Self {
-        let mut child = command.spawn().unwrap();
+        let mut child = spawn(command);
         let stream: Box<dyn Read + Send> = match output {
             Stream::Stdout => Box::new(child.stdout.take().unwrap()),
             Stream::Stderr => Box::new(child.stderr.take().unwrap()),

@@ -138,6 +138,7 @@ impl Chain {
                 dropped_to: 0,
                 undecided: false,
                 given_up: None,
+                before: None,
                 info: None,
             });
             if sealed.highest.position < known.mark.position {
@@ -215,6 +216,9 @@ impl<R: Rows> Opening<'_, R> {
         let mut at = known.map_or(sealed.origin, |known| known.mark);
         if let Some(again) = self.chain.streams.get_mut(&going.on) {
             again.given_up = None;
+            let own = (sealed.highest.position, sealed.check);
+            let before = sealed.before.or((own.1 != Check::NONE).then_some(own));
+            again.before = before.filter(|(position, _)| file && at.position > *position);
         }
         let unread = if at == sealed.highest { sealed.check } else { Check::NONE };
         self.set(going.on, at, known.map_or(unread, |known| known.check));

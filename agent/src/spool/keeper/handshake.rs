@@ -103,7 +103,8 @@ impl Keeper {
             let streams = files.map(|(stream, sealed)| {
                 let sealed_end = (sealed.highest.position, sealed.check);
                 let (position, check) = pending.last(*stream).unwrap_or(sealed_end);
-                (*stream, KnownStream { position, check, info: sealed.info.clone() })
+                let (before, info) = (sealed.before, sealed.info.clone());
+                (*stream, KnownStream { position, check, before, info })
             });
             Known { streams: streams.collect(), horizon: self.state.horizon }
         });

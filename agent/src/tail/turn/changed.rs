@@ -31,10 +31,13 @@ impl<L: Landing> Tail<L> {
         }
         let head = head_of(&file.file)?;
         let window = window_of(&file.file, known.position)?;
+        let before = known.before.map_or(0, |(position, _)| position);
+        let window_before = window_of(&file.file, before)?;
         let seen = Seen {
             size: file.facts.size,
             head: &head,
             window: &window,
+            window_before: &window_before,
             head_before: (!file.head.is_empty()).then_some(&file.head),
         };
         match resume(&known, self.streams().is_forgotten(stream), &seen) {
@@ -43,6 +46,7 @@ impl<L: Landing> Tail<L> {
             Resume::Continue if known.position == 0 => self.read_from(file, None, 0),
             Resume::Continue => self.read_from(file, Some(stream), known.position),
             Resume::ContinueAnew => self.read_from(file, None, known.position),
+            Resume::WentBack => self.read_from(file, None, before),
             Resume::Shorter => {
                 let end = file.size_before.unwrap_or(0).max(known.position);
                 self.declare(stream, known.position..end, Cause::Regressed, now)?;

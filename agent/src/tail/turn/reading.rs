@@ -162,7 +162,7 @@ impl<L: Landing> Tail<L> {
         let info =
             SourceInfo::File { path: file.path.as_os_str().as_bytes().to_vec(), fingerprint };
         let stream = self.landing.begin(source, info.clone(), Start::new(position, &file.head))?;
-        let known = KnownStream { position, check: Check::NONE, info: Some(info) };
+        let known = KnownStream { position, check: Check::NONE, before: None, info: Some(info) };
         self.streams_mut().begun(stream, known);
         if let Role::Reading { stream: read_as, .. } = &mut file.role {
             *read_as = Some(stream);

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use headwater_protocol::position::{SourceId, Stream};
+use headwater_protocol::position::{Check, SourceId, Stream};
 
 use super::scan::{Sighted, is_named_after};
 use super::{Interrupt, Place, Role, Start, Tail, Tailed};
@@ -69,6 +69,11 @@ impl<L: Landing> Tail<L> {
         now: Moment,
     ) -> Result<(), Interrupt> {
         let Verdict { kind, like } = self.judge(file, head)?;
+        if kind == Kind::Own
+            && let Some(position) = self.went_back(file, head)?
+        {
+            return self.read_from(file, None, position);
+        }
         match (kind, like) {
             (Kind::Own, like) => {
                 let other = like.and_then(|stream| self.streams().path(stream));
@@ -91,6 +96,26 @@ impl<L: Landing> Tail<L> {
                 self.begin_at(file, file.facts.size, now)
             }
         }
+    }
+
+    /// Where a file goes on that was restored together with the spool, as another file of the same name: where
+    /// the spool had read it to. `None` for all others.
+    fn went_back(&self, file: &Tailed, head: &[u8]) -> Result<Option<u64>, Interrupt> {
+        let mut furthest = None;
+        for (stream, known) in self.streams().iter() {
+            let Some((position, check)) = known.before else { continue };
+            let remembered = self.heads.get(&stream).map(Vec::as_slice);
+            let is_its_file = self.streams().path(stream) == Some(&file.path)
+                && self.whereabouts(stream.source).is_none()
+                && alike(known, remembered, head).is_some();
+            if is_its_file
+                && position <= file.facts.size
+                && Check::of(&window_of(&file.file, position)?) == check
+            {
+                furthest = furthest.max(Some(position));
+            }
+        }
+        Ok(furthest)
     }
 
     /// Compares a file of unknown source with every run that begins like it.
