@@ -45,15 +45,22 @@ impl Disk {
         run(Command::new(program).args(words).arg(image));
         std::fs::create_dir_all(place).unwrap();
         let disk = Self { image: image.to_owned(), place: place.to_owned(), cuts: 0, dropped: 0 };
-        disk.attach();
+        let mounted = disk.mounting().output().unwrap();
+        if !mounted.status.success() {
+            let why = String::from_utf8_lossy(&mounted.stderr);
+            eprintln!("needs root and loop devices: not run, {why}");
+            return None;
+        }
         // ext4 makes it; a node is made in an empty folder.
         let _ = std::fs::remove_dir(place.join("lost+found"));
         run(Command::new("sync").arg("-f").arg(place));
         Some(disk)
     }
 
-    fn attach(&self) {
-        run(Command::new("mount").args(["-o", "loop"]).arg(&self.image).arg(&self.place));
+    fn mounting(&self) -> Command {
+        let mut command = Command::new("mount");
+        command.args(["-o", "loop"]).arg(&self.image).arg(&self.place);
+        command
     }
 
     /// Cuts the power: nothing that was not synced is kept, the journal's memory included. Whoever has
@@ -67,7 +74,7 @@ impl Disk {
     /// Mounts it again, which recovers its journal. Nobody has files open on it.
     pub fn mount_again(&mut self) {
         run(Command::new("umount").arg(&self.place));
-        self.attach();
+        run(&mut self.mounting());
         self.dropped += u32::from(!self.canary().exists());
     }
 
