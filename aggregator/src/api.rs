@@ -35,6 +35,7 @@ fn router(node: NodeHandle, console: ConsoleHandle) -> Router {
     Router::new()
         .route("/api/v1/devices", get(devices::list))
         .route("/api/v1/devices/{device}", get(devices::show).delete(devices::revoke))
+        .route("/api/v1/devices/{device}/restore", post(devices::restore))
         .route("/api/v1/ledger", get(devices::ledgers))
         .route("/api/v1/ledger/{device}", get(devices::ledger))
         .route("/api/v1/verify", get(verify::run))

@@ -153,6 +153,9 @@ async fn answer(
             agreed(global, &format!("revoke {}", named.name), "its session is closed at once")?;
             look::devices::revoke(client, output, &named.name).await
         }
+        Command::Devices { command: Some(Devices::Restore(named)) } => {
+            look::devices::restore(client, output, &named.name).await
+        }
         Command::Device(named) | Command::Devices { command: Some(Devices::Show(named)) } => {
             look::devices::show(client, output, &named.name).await
         }

@@ -7,6 +7,7 @@
 //! Backpressure is not reading: a session whose batches are not answered yet, or a node that holds as many
 //! as it may, leaves the rest in the flow control window, and the agent keeps it in its spool.
 
+mod clone;
 mod credit;
 mod endpoint;
 mod fault;

@@ -91,6 +91,11 @@ pub const HANDSHAKES_MAX: usize = 256;
 pub const HANDSHAKES_BEFORE_RETRY: usize = 64;
 /// Longest handshake, and longest wait for the first frame after it.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a session is waited for that is asked whether its process is alive. FAILURES page, F2.
+pub const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a newer session waits for what an older one answers: some round trips around the world. A
+/// host that was killed waits no longer than this before it is served again.
+pub const CLONE_HOLD: Duration = Duration::from_millis(250);
 /// Silence after which a session is over.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 /// Interval between keep-alives: two fit into the 30 s after which many middleboxes forget a flow.

@@ -25,7 +25,7 @@ use redb::{Database, DatabaseError, Durability, ReadableTable, WriteTransaction}
 use crate::log::end_process;
 
 pub use audit::AuditEntry;
-pub use devices::{DeviceRecord, RevokeError, Served};
+pub use devices::{DeviceRecord, ServeError, Served};
 pub use enrolment::{Applicant, Enrolled, Refused};
 pub use identity::NodeRecord;
 pub use notices::NoticeCursor;

@@ -219,6 +219,80 @@ async fn an_agent_that_lost_its_acks_goes_on_after_a_reconnect_and_nothing_is_do
 }
 
 #[tokio::test]
+async fn a_process_that_is_gone_is_replaced_by_the_next_one() {
+    let (_folder, node) = fresh().await;
+    let identity = node::enrol(&node).await;
+    let gone = Session::of_process(1, node.intake_address(), &identity).await;
+    let mut agent = TestAgent::new(device_of(&identity), Lane::Bulk);
+    agent.line("after a restart");
+    let next = Session::of_process(2, node.intake_address(), &identity).await;
+    assert_eq!(next.deliver(&mut agent).await.sent, 1, "it does not wait for the probe's end");
+    assert_eq!(closed(&gone.connection).await.0, Some(CloseCode::Replaced));
+    agent.line("and it goes on");
+    assert_eq!(next.deliver(&mut agent).await.sent, 1);
+    assert_eq!(node.device("web-01").await.unwrap().cloned_at_us, None);
+    node.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_answer_to_another_probe_is_none() {
+    let (_folder, node) = fresh().await;
+    let identity = node::enrol(&node).await;
+    let mut liar = Session::of_process(1, node.intake_address(), &identity).await;
+    liar.answer_probe(1, 1);
+    let next = Session::of_process(2, node.intake_address(), &identity).await;
+    assert_eq!(closed(&liar.connection).await.0, Some(CloseCode::Protocol));
+    let mut agent = TestAgent::new(device_of(&identity), Lane::Bulk);
+    agent.line("served");
+    assert_eq!(next.deliver(&mut agent).await.sent, 1);
+    assert_eq!(node.device("web-01").await.unwrap().cloned_at_us, None);
+    node.shutdown().await;
+}
+
+#[tokio::test]
+async fn two_live_processes_of_one_identity_are_both_refused_until_a_person_decides() {
+    let (folder, node) = fresh().await;
+    let (identity, other) = (node::enrol(&node).await, node::enrol(&node).await);
+    let bystander = Session::begin(node.intake_address(), &other).await;
+    let mut one = Session::of_process(1, node.intake_address(), &identity).await;
+    one.answer_probe(1, 0);
+    let two = Session::of_process(2, node.intake_address(), &identity).await;
+    for session in [&one, &two] {
+        let (code, reason) = closed(&session.connection).await;
+        assert_eq!(code, Some(CloseCode::Cloned), "{reason}");
+        assert!(reason.contains("headwater devices restore"), "{reason}");
+    }
+    until(async || node.device("web-01").await.unwrap().cloned_at_us.is_some()).await;
+    let (connection, _endpoint) = connect(node.intake_address(), &identity).await.unwrap();
+    assert_eq!(closed(&connection).await.0, Some(CloseCode::Cloned), "neither is served");
+    let mut agent = TestAgent::new(device_of(&other), Lane::Bulk);
+    agent.line("untouched");
+    assert_eq!(bystander.deliver(&mut agent).await.sent, 1);
+
+    assert!(node.restore(device_of(&identity), "a person").await.unwrap());
+    assert!(!node.restore(device_of(&identity), "a person").await.unwrap(), "once is enough");
+    let session = Session::of_process(2, node.intake_address(), &identity).await;
+    let mut agent = TestAgent::new(device_of(&identity), Lane::Bulk);
+    agent.line("served again");
+    assert_eq!(session.deliver(&mut agent).await.sent, 1);
+    node.shutdown().await;
+    drop(node);
+    let audit = node::registry(folder.path()).await.audit().unwrap();
+    let deeds = audit.iter().filter(|deed| deed.subject == device_of(&identity).to_string());
+    let deeds: Vec<&str> = deeds.map(|deed| deed.action.as_str()).collect();
+    assert_eq!(deeds, ["device enrolled", "device cloned", "device restored"]);
+}
+
+/// Waits for what comes in a moment.
+async fn until(mut is_so: impl AsyncFnMut() -> bool) {
+    let late = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while !is_so().await {
+        assert!(std::time::Instant::now() < late, "it comes in time");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
 async fn a_lane_may_be_opened_again_in_its_session() {
     let (_folder, node) = fresh().await;
     let identity = node::enrol(&node).await;

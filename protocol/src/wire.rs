@@ -3,7 +3,8 @@
 //! A frame is a kind (one byte), a length (four bytes, little endian) and that many bytes. Control
 //! frames are rmp-serde; a batch is opaque bytes behind a small fixed header, so that it is appended
 //! and relayed without being opened. The first stream of a session carries `Hello` and `Welcome`;
-//! then one stream per lane: `LaneHello`, `LaneState`, batches one way, acks the other.
+//! then one stream per lane: `LaneHello`, `LaneState`, batches one way, acks the other. The first stream
+//! stays open: `Probe` and `Alive` travel on it.
 
 use std::collections::BTreeMap;
 
@@ -46,6 +47,8 @@ pub enum CloseCode {
     Revoked = 5,
     /// Too many sessions.
     Limit = 6,
+    /// Two live hosts use the device's identity: neither is served until a person has decided.
+    Cloned = 7,
 }
 
 impl CloseCode {
@@ -60,6 +63,7 @@ impl CloseCode {
             Self::Replaced,
             Self::Revoked,
             Self::Limit,
+            Self::Cloned,
         ];
         codes.into_iter().find(|code| *code as u64 == number)
     }
@@ -156,6 +160,15 @@ pub struct Ack {
     pub receipt: Receipt,
 }
 
+/// What an agent's process answers to a probe.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Alive {
+    /// The probe that is answered.
+    pub probe: u64,
+    /// The process's own number, as in its hello.
+    pub session: u64,
+}
+
 /// Why a node takes nothing right now.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub enum BusyCause {
@@ -189,6 +202,10 @@ pub enum Frame {
     Refused(Refusal),
     /// Node to agent: nothing is taken until so many milliseconds have passed.
     Busy(BusyCause, u32),
+    /// Node to agent: is this session's process alive? Random, so that no answer fits another probe.
+    Probe(u64),
+    /// Agent to node.
+    Alive(Alive),
 }
 
 const KIND_HELLO: u8 = 1;
@@ -199,6 +216,8 @@ const KIND_BATCH: u8 = 5;
 const KIND_ACK: u8 = 6;
 const KIND_REFUSED: u8 = 7;
 const KIND_BUSY: u8 = 8;
+const KIND_PROBE: u8 = 9;
+const KIND_ALIVE: u8 = 10;
 
 /// A frame's head, checked: what kind, and how many bytes follow.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -219,10 +238,10 @@ impl FrameHead {
         let length = reader.u32("frame length")? as usize;
         let most = match kind {
             KIND_BATCH => limits::BATCH_BYTES_MAX + SENT_BYTES,
-            KIND_HELLO..=KIND_LANE_STATE | KIND_ACK..=KIND_BUSY => limits::CONTROL_FRAME_BYTES_MAX,
+            KIND_HELLO..=KIND_LANE_STATE | KIND_ACK..=KIND_ALIVE => limits::CONTROL_FRAME_BYTES_MAX,
             kind => {
                 let (what, value) = ("frame kind", u64::from(kind));
-                return Err(DecodeError::Value { what, value, expected: "1 to 8" });
+                return Err(DecodeError::Value { what, value, expected: "1 to 10" });
             }
         };
         if length > most {
@@ -258,6 +277,8 @@ impl Frame {
             Self::Ack(ack) => (KIND_ACK, compact(ack)),
             Self::Refused(refusal) => (KIND_REFUSED, compact(refusal)),
             Self::Busy(cause, wait_ms) => (KIND_BUSY, compact(&(*cause, *wait_ms))),
+            Self::Probe(probe) => (KIND_PROBE, compact(probe)),
+            Self::Alive(alive) => (KIND_ALIVE, compact(alive)),
         };
         let mut out = head(kind, payload.len());
         out.extend_from_slice(&payload);
@@ -280,6 +301,8 @@ impl Frame {
                 let (cause, wait_ms) = control("busy", payload)?;
                 Self::Busy(cause, wait_ms)
             }
+            KIND_PROBE => Self::Probe(control("probe", payload)?),
+            KIND_ALIVE => Self::Alive(control("alive", payload)?),
             _ => {
                 let mut reader = Reader::new(payload);
                 let wall_us = reader.i64("wall clock at sending")?;

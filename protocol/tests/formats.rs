@@ -27,7 +27,7 @@ use headwater_protocol::record::{
 };
 use headwater_protocol::rules::Rules;
 use headwater_protocol::wire::{
-    Ack, BusyCause, Frame, FrameHead, Hello, LaneHello, Welcome, negotiate,
+    Ack, Alive, BusyCause, Frame, FrameHead, Hello, LaneHello, Welcome, negotiate,
 };
 use proptest::prelude::*;
 
@@ -252,6 +252,8 @@ fn frames() -> Vec<Frame> {
         Frame::Ack(Ack { lane: Lane::Live, tip: batch().tip(), receipt }),
         Frame::Refused(headwater_protocol::ledger::Refusal::Fork),
         Frame::Busy(BusyCause::Disk, 1_500),
+        Frame::Probe(u64::MAX),
+        Frame::Alive(Alive { probe: u64::MAX, session: 7 }),
     ]
 }
 
@@ -276,7 +278,7 @@ fn a_frame_above_its_limit_is_refused_by_its_head() {
     assert!(head(5, limits::BATCH_BYTES_MAX + 16).is_ok());
     assert!(head(5, limits::BATCH_BYTES_MAX + 17).is_err());
     assert!(head(1, limits::CONTROL_FRAME_BYTES_MAX + 1).is_err());
-    assert!(head(0, 1).is_err() && head(9, 1).is_err());
+    assert!(head(0, 1).is_err() && head(11, 1).is_err());
 }
 
 #[test]
@@ -361,7 +363,7 @@ proptest! {
 
     #[test]
     fn any_bytes_as_a_frame_never_reach_a_panic(
-        kind in 1_u8..9, payload in prop::collection::vec(any::<u8>(), 0..400),
+        kind in 1_u8..11, payload in prop::collection::vec(any::<u8>(), 0..400),
     ) {
         let mut head = [kind, 0, 0, 0, 0];
         head[1..].copy_from_slice(&u32::try_from(payload.len()).unwrap().to_le_bytes());

@@ -134,7 +134,8 @@ impl SessionFault {
                 CloseCode::Protocol
                 | CloseCode::Version
                 | CloseCode::Identity
-                | CloseCode::Revoked => Patience::Long,
+                | CloseCode::Revoked
+                | CloseCode::Cloned => Patience::Long,
             },
             Self::Resolve(_)
             | Self::Socket(_)
@@ -180,6 +181,9 @@ fn closing(code: CloseCode) -> &'static str {
             "closed by the aggregator: this device's certificate was revoked; enrol again with a fresh token"
         }
         CloseCode::Limit => "closed by the aggregator: it has too many sessions",
+        CloseCode::Cloned => {
+            "closed by the aggregator: two running hosts use this identity; on the copy: headwater-agent enrol --force, with a fresh token; then, on the aggregator: headwater devices restore NAME"
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use headwater_protocol::identity::Lane;
 use headwater_protocol::wire::{
-    CloseCode, Frame, Hello, PROTOCOL_NEWEST, PROTOCOL_OLDEST, Welcome,
+    Alive, CloseCode, Frame, Hello, PROTOCOL_NEWEST, PROTOCOL_OLDEST, Welcome,
 };
 use quinn::{Connection, RecvStream, VarInt};
 use tokio::sync::watch;
@@ -85,7 +85,7 @@ impl Session<'_> {
         let fault = tokio::select! {
             fault = lane::run(Lane::Live, context) => fault,
             fault = lane::run(Lane::Bulk, context) => fault,
-            fault = nothing_more(control) => fault,
+            fault = self.answer_probes(control) => fault,
             error = self.connection.closed() => SessionFault::of(error),
             fault = self.measure() => fault,
             () = self.drained(shutdown) => return Ended::Stopped,
@@ -105,9 +105,26 @@ impl Session<'_> {
                 if !(PROTOCOL_OLDEST..=PROTOCOL_NEWEST).contains(&welcome.protocol) {
                     return Err(SessionFault::Version(welcome.protocol));
                 }
-                Ok((welcome, Control { _send: send, receive }))
+                Ok((welcome, Control { send, receive }))
             }
             frame => Err(SessionFault::Unexpected(frames::name(&frame))),
+        }
+    }
+
+    /// Tells the node that this process is alive as often as it asks; nothing else is due on the control
+    /// stream, and what comes ends the session.
+    async fn answer_probes(&self, mut control: Control) -> SessionFault {
+        loop {
+            let probe = match frames::read(&mut control.receive).await {
+                Ok(Frame::Probe(probe)) => probe,
+                Ok(frame) => return SessionFault::Unexpected(frames::name(&frame)),
+                Err(fault) => return fault,
+            };
+            let alive = Alive { probe, session: self.hello.session };
+            if let Err(fault) = frames::write(&mut control.send, Frame::Alive(alive).encode()).await
+            {
+                return fault;
+            }
         }
     }
 
@@ -178,16 +195,8 @@ impl Session<'_> {
 
 /// The stream of hello and welcome. It stays open as long as the session.
 struct Control {
-    _send: quinn::SendStream,
+    send: quinn::SendStream,
     receive: RecvStream,
-}
-
-/// Nothing is due on the control stream; what comes ends the session.
-async fn nothing_more(mut control: Control) -> SessionFault {
-    match frames::read(&mut control.receive).await {
-        Ok(frame) => SessionFault::Unexpected(frames::name(&frame)),
-        Err(fault) => fault,
-    }
 }
 
 const CONTROL_PRIORITY: i32 = 2;

@@ -74,6 +74,7 @@ fn each_reason_to_close_has_its_own_words() {
         (CloseCode::Revoked, "revoked"),
         (CloseCode::Replaced, "another session of this device"),
         (CloseCode::Limit, "too many sessions"),
+        (CloseCode::Cloned, "headwater devices restore"),
     ];
     for (code, words) in cases {
         let mut world = World::without_agent();

@@ -54,6 +54,28 @@ pub(super) async fn revoke(
     device.map(|device| Json(row(&device))).ok_or_else(|| Refusal::no_device(&name))
 }
 
+/// `POST /devices/NAME/restore`
+pub(super) async fn restore(
+    State(node): State<NodeHandle>,
+    Path(name): Path<String>,
+) -> Result<Json<DeviceRow>, Refusal> {
+    let device = node.device(&name).await.ok_or_else(|| Refusal::no_device(&name))?;
+    let restored = node.restore(device.id, "local socket").await;
+    let failed = |error| Refusal::failed(format!("cannot restore \"{}\"", device.name), &error);
+    if !restored.map_err(failed)? {
+        let what = format!("\"{}\" is not marked as cloned", device.name);
+        let refusal = Refusal::new(StatusCode::CONFLICT, what);
+        return Err(match device.revoked_at_us {
+            Some(_) => {
+                refusal.next("headwater tokens create, and headwater-agent enrol on the host")
+            }
+            None => refusal.next("headwater devices"),
+        });
+    }
+    let device = node.device(&device.id.to_string()).await;
+    device.map(|device| Json(row(&device))).ok_or_else(|| Refusal::no_device(&name))
+}
+
 /// Whether the gaps are listed one by one, which reads the log.
 #[derive(Debug, Deserialize)]
 pub(super) struct WithGaps {
@@ -135,6 +157,7 @@ fn stream_rows(lane: &LaneView) -> Vec<StreamRow> {
 fn row(device: &DeviceView) -> DeviceRow {
     let state = match device {
         DeviceView { revoked_at_us: Some(_), .. } => "revoked",
+        DeviceView { cloned_at_us: Some(_), .. } => "cloned",
         DeviceView { session: Some(_), .. } => "online",
         DeviceView { last_seen_us: None, .. } => "new",
         _ => "offline",

@@ -208,6 +208,8 @@ pub enum Devices {
     Show(Named),
     /// Refuse one from now on, and close its session at once
     Revoke(Named),
+    /// Serve one again that is marked as cloned, once only one host uses its identity
+    Restore(Named),
 }
 
 /// A device, by name or id.

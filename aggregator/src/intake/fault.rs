@@ -34,6 +34,11 @@ pub(super) enum PeerFault {
     /// It is not served.
     #[error("{0}")]
     NotServed(&'static str),
+    /// Another live host uses the same identity.
+    #[error(
+        "two running hosts use this device's identity; on the copy: headwater-agent enrol --force; then here: headwater devices restore NAME"
+    )]
+    Cloned,
     /// Its certificate does not say who it is.
     #[error("its certificate names no device")]
     Nameless,
@@ -52,6 +57,7 @@ impl PeerFault {
             | Self::Silent(_) => CloseCode::Protocol,
             Self::Identity { .. } | Self::Nameless => CloseCode::Identity,
             Self::NotServed(_) => CloseCode::Revoked,
+            Self::Cloned => CloseCode::Cloned,
         }
     }
 
@@ -64,6 +70,7 @@ impl PeerFault {
             Self::Identity { .. } | Self::Nameless => "identity",
             Self::Silent(_) => "silent",
             Self::NotServed(_) => "not-served",
+            Self::Cloned => "cloned",
         }
     }
 }

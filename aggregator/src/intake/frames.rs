@@ -47,5 +47,7 @@ pub(super) fn name(frame: &Frame) -> &'static str {
         Frame::Ack(_) => "an ack",
         Frame::Refused(_) => "a refusal",
         Frame::Busy(..) => "a busy",
+        Frame::Probe(_) => "a probe",
+        Frame::Alive(_) => "an answer to a probe",
     }
 }

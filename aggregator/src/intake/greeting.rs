@@ -34,6 +34,7 @@ pub(super) async fn admit(context: &Context, device: DeviceId) -> Result<(), End
     match served {
         Ok(Ok(Served::Yes)) => Ok(()),
         Ok(Ok(Served::Revoked)) => Err(PeerFault::NotServed("this device was revoked").into()),
+        Ok(Ok(Served::Cloned)) => Err(PeerFault::Cloned.into()),
         Ok(Ok(Served::Unknown)) => {
             Err(PeerFault::NotServed("this device is not enrolled here; enrol it again").into())
         }
@@ -54,6 +55,8 @@ pub(super) struct Greeted {
     pub(super) name: String,
     /// The boot of its host, as it says.
     pub(super) boot: BootId,
+    /// The number of its process, as it says.
+    pub(super) process: u64,
     pub(super) stream: (SendStream, RecvStream),
 }
 
@@ -86,6 +89,7 @@ pub(super) async fn greet(context: &Context, connection: &Connection) -> Result<
         build: short(&hello.build),
         name: short(&hello.name),
         boot: hello.boot,
+        process: hello.session,
         stream: (send, recv),
     })
 }

@@ -1,5 +1,6 @@
 //! A session: one connection of one device, from its handshake to its end.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use headwater_certs::tls::{TrustFault, explain_received_alert, explain_sent_alert};
@@ -13,7 +14,8 @@ use tracing::Instrument;
 
 use super::credit::SessionCredit;
 use super::fault::{End, PeerFault};
-use super::{Context, greeting, lane};
+use super::sessions::Session;
+use super::{Context, clone, greeting, lane};
 use crate::clock::wall_us;
 use crate::limits::HANDSHAKE_TIMEOUT;
 use crate::registry::Actor;
@@ -79,7 +81,11 @@ async fn serve(
     greeting::admit(context, device).await?;
     let greeted = greeting::greet(context, connection).await?;
     tracing::debug!(build = greeted.build, name = greeted.name, "session begins");
-    context.sessions.begin(device, connection.clone(), greeted.build);
+    let (question, asked) = clone::question();
+    let session = Session::new(connection.clone(), greeted.process, greeted.build, question);
+    if let Some(older) = context.sessions.begin(device, session) {
+        clone::tell_apart(context, device, older, connection).await;
+    }
     // Once more: it may have been revoked before its session could be found.
     greeting::admit(context, device).await?;
     let session = Arc::new(SessionContext {
@@ -89,6 +95,7 @@ async fn serve(
         credit: context.pool.share(),
         streams: Lane::ALL.map(|_| Arc::new(Semaphore::new(1))),
     });
+    let mut control = pin!(clone::answer(asked, greeted.stream));
     let mut lanes = JoinSet::new();
     let ended = loop {
         tokio::select! {
@@ -98,6 +105,7 @@ async fn serve(
                 }
                 Err(_) => break Ok(()),
             },
+            end = &mut control => break Err(end),
             Some(ended) = lanes.join_next() => match ended {
                 Ok(Ok(()) | Err(End::Gone)) => {}
                 Ok(Err(fault)) => break Err(fault),
@@ -109,7 +117,6 @@ async fn serve(
     if matches!(ended, Err(End::Gone)) {
         connection.close((CloseCode::Stopping as u32).into(), b"this session failed");
     }
-    drop(greeted.stream);
     ended
 }
 

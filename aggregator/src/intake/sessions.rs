@@ -9,6 +9,7 @@ use headwater_protocol::identity::DeviceId;
 use headwater_protocol::wire::CloseCode;
 use quinn::Connection;
 
+use super::clone::Question;
 use crate::clock::wall_us;
 use crate::metrics::IntakeMetrics;
 
@@ -25,9 +26,14 @@ pub struct SessionSeen {
     pub build: String,
 }
 
+/// A session that has been welcomed.
 #[derive(Debug)]
-struct Session {
+pub(super) struct Session {
     connection: Connection,
+    /// The number of the agent's process.
+    process: u64,
+    /// Asks the process whether it is alive.
+    question: Question,
     since_us: i64,
     build: String,
 }
@@ -51,17 +57,23 @@ impl Sessions {
         self.by_device.lock().expect("nobody panics while holding the sessions")
     }
 
-    /// A session begins; an older one of the device ends. Clones are told apart in a later issue.
-    pub(super) fn begin(&self, device: DeviceId, connection: Connection, build: String) {
-        let session = Session { connection, since_us: wall_us(), build };
+    /// A session begins. An older one of the same process ends: it came again by another way. One of
+    /// another process is returned, still open: it may be of a second host.
+    pub(super) fn begin(&self, device: DeviceId, session: Session) -> Option<Session> {
+        let process = session.process;
         let older = self.lock().insert(device, session);
         self.metrics.sessions_opened.inc();
         match older {
-            Some(older) => {
+            Some(older) if older.process == process => {
                 let reason = b"a newer session of this device took over";
                 older.connection.close((CloseCode::Replaced as u32).into(), reason);
+                None
             }
-            None => _ = self.metrics.sessions.inc(),
+            Some(older) => Some(older),
+            None => {
+                self.metrics.sessions.inc();
+                None
+            }
         }
     }
 
@@ -94,6 +106,20 @@ impl Sessions {
 }
 
 impl Session {
+    pub(super) fn new(
+        connection: Connection,
+        process: u64,
+        build: String,
+        question: Question,
+    ) -> Self {
+        Self { connection, process, question, since_us: wall_us(), build }
+    }
+
+    /// Its connection, and the question that it has not been asked.
+    pub(super) fn part(self) -> (Connection, Question) {
+        (self.connection, self.question)
+    }
+
     fn seen(&self) -> SessionSeen {
         SessionSeen {
             address: self.connection.remote_address(),

@@ -24,7 +24,7 @@ use crate::fold::{AppliedBatch, Replay, ReplayError};
 use crate::limits::ByteCount;
 use crate::log::{Log, ReadError};
 use crate::metrics::{LatencyCounts, VerdictLabel, VerdictWord};
-use crate::registry::{Actor, RegistryError, RevokeError, TokenError, TokenOffer};
+use crate::registry::{Actor, RegistryError, ServeError, TokenError, TokenOffer};
 
 /// What a join token is made for.
 #[derive(Clone, Debug)]
@@ -292,12 +292,22 @@ impl NodeHandle {
     ///
     /// # Errors
     /// If there is no such device, or it can't be stored.
-    pub async fn revoke(&self, device: DeviceId, actor_name: &str) -> Result<bool, RevokeError> {
+    pub async fn revoke(&self, device: DeviceId, actor_name: &str) -> Result<bool, ServeError> {
         let (registry, actor) = (self.stages.registry.clone(), actor(actor_name));
         let revoked = blocking(move || registry.revoke(device, &actor)).await;
-        let revoked = revoked.ok_or(RevokeError::Stopping)??;
+        let revoked = revoked.ok_or(ServeError::Stopping)??;
         self.stages.intake.revoke(device);
         Ok(revoked)
+    }
+
+    /// Serves a device again that is marked as cloned. `false` if it is not.
+    ///
+    /// # Errors
+    /// If there is no such device, or it can't be stored.
+    pub async fn restore(&self, device: DeviceId, actor_name: &str) -> Result<bool, ServeError> {
+        let (registry, actor) = (self.stages.registry.clone(), actor(actor_name));
+        let restored = blocking(move || registry.restore(device, &actor)).await;
+        restored.ok_or(ServeError::Stopping)?
     }
 
     /// What flowed since this was last asked.

@@ -67,6 +67,7 @@ fn device(
         group: record.group,
         enrolled_at_us: record.enrolled_at_us,
         revoked_at_us: record.revoked_at_us,
+        cloned_at_us: record.cloned_at_us,
         certificate_ends_at_us: record.certificate_ends_at_us,
     }
 }

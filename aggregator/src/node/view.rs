@@ -28,6 +28,8 @@ pub struct DeviceView {
     pub enrolled_at_us: i64,
     /// When it was revoked. `None` while it is served.
     pub revoked_at_us: Option<i64>,
+    /// When two running hosts were found to use its identity. `None` if a person need not decide.
+    pub cloned_at_us: Option<i64>,
     /// The end of its certificate, microseconds since 1970 UTC.
     pub certificate_ends_at_us: i64,
     /// When the entry with its last applied batch was appended. `None` if nothing was applied.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use headwater_protocol::identity::DeviceId;
-use redb::ReadableTable;
+use redb::{ReadableTable, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
 use super::audit::{Deed, note};
@@ -33,6 +33,10 @@ pub struct DeviceRecord {
     pub enrolled_at_us: i64,
     /// When it was revoked. `None` while it is served.
     pub revoked_at_us: Option<i64>,
+    /// When two running hosts were found to use its identity. `None` while none are, and once a person
+    /// has decided.
+    #[serde(default)]
+    pub cloned_at_us: Option<i64>,
 }
 
 /// Whether a device is served.
@@ -42,21 +46,23 @@ pub enum Served {
     Yes,
     /// It was revoked.
     Revoked,
+    /// Two running hosts use its identity, and nobody has decided yet.
+    Cloned,
     /// It was never enrolled here, or this registry is older than its enrolment.
     Unknown,
 }
 
-/// Why a device was not revoked.
+/// Why it was not changed who is served.
 #[derive(Debug, thiserror::Error)]
-pub enum RevokeError {
+pub enum ServeError {
     /// There is no such device.
-    #[error("revoke {0}: there is no such device")]
+    #[error("look up {0}: there is no such device")]
     Unknown(DeviceId),
     /// It can't be stored.
-    #[error("revoke a device")]
+    #[error("change a device")]
     Store(#[source] RegistryError),
     /// The node is stopping.
-    #[error("revoke a device: the node is stopping")]
+    #[error("change a device: the node is stopping")]
     Stopping,
 }
 
@@ -103,6 +109,7 @@ impl Registry {
         Ok(match self.device(id)? {
             None => Served::Unknown,
             Some(DeviceRecord { revoked_at_us: Some(_), .. }) => Served::Revoked,
+            Some(DeviceRecord { cloned_at_us: Some(_), .. }) => Served::Cloned,
             Some(_) => Served::Yes,
         })
     }
@@ -111,25 +118,71 @@ impl Registry {
     ///
     /// # Errors
     /// If there is no such device, or it can't be stored.
-    pub fn revoke(&self, id: DeviceId, actor: &Actor) -> Result<bool, RevokeError> {
+    pub fn revoke(&self, id: DeviceId, actor: &Actor) -> Result<bool, ServeError> {
         let revoked = self.write("revoke a device", |transaction| {
-            let mut table = transaction.open_table(DEVICES)?;
-            let device = table.get(id.0.as_slice())?.map(|device| device.value().to_vec());
-            let Some(device) = device else { return Ok(None) };
-            let mut device: DeviceRecord = parse(&device)?;
-            if device.revoked_at_us.is_some() {
-                return Ok(Some(false));
-            }
-            device.revoked_at_us = Some(actor.at_us);
-            table.insert(id.0.as_slice(), row(&device).as_slice())?;
-            let detail = format!("name {}, serial {}", device.name, device.serial);
-            note(
-                transaction,
-                actor,
-                Deed { action: "device revoked", subject: id.to_string(), detail },
-            )?;
-            Ok(Some(true))
+            change(transaction, id, actor, |device| {
+                device.revoked_at_us.is_none().then(|| {
+                    device.revoked_at_us = Some(actor.at_us);
+                    let detail = format!("name {}, serial {}", device.name, device.serial);
+                    ("device revoked", detail)
+                })
+            })
         });
-        revoked.map_err(RevokeError::Store)?.ok_or(RevokeError::Unknown(id))
+        revoked.map_err(ServeError::Store)?.ok_or(ServeError::Unknown(id))
     }
+
+    /// Marks a device as cloned: it is not served until a person has decided. Does nothing if it is
+    /// marked already, or there is no such device.
+    ///
+    /// # Errors
+    /// If it can't be stored.
+    pub fn mark_cloned(
+        &self,
+        id: DeviceId,
+        actor: &Actor,
+        detail: &str,
+    ) -> Result<(), RegistryError> {
+        self.write("mark a device as cloned", |transaction| {
+            let marked = change(transaction, id, actor, |device| {
+                device.cloned_at_us.is_none().then(|| {
+                    device.cloned_at_us = Some(actor.at_us);
+                    ("device cloned", format!("name {}, {detail}", device.name))
+                })
+            });
+            marked.map(drop)
+        })
+    }
+
+    /// Serves a cloned device again: a person decided which host keeps its identity. `false` if it was
+    /// not marked.
+    ///
+    /// # Errors
+    /// If there is no such device, or it can't be stored.
+    pub fn restore(&self, id: DeviceId, actor: &Actor) -> Result<bool, ServeError> {
+        let restored = self.write("restore a device", |transaction| {
+            change(transaction, id, actor, |device| {
+                let cloned = device.cloned_at_us.take();
+                cloned.map(|_| ("device restored", format!("name {}", device.name)))
+            })
+        });
+        restored.map_err(ServeError::Store)?.ok_or(ServeError::Unknown(id))
+    }
+}
+
+/// Changes a device together with its audit entry: what `deed` says was done, and its details; `None`
+/// changes nothing. `None` if there is no such device, else whether it was changed.
+fn change(
+    transaction: &WriteTransaction,
+    id: DeviceId,
+    actor: &Actor,
+    deed: impl FnOnce(&mut DeviceRecord) -> Option<(&'static str, String)>,
+) -> Result<Option<bool>, redb::Error> {
+    let mut table = transaction.open_table(DEVICES)?;
+    let device = table.get(id.0.as_slice())?.map(|device| device.value().to_vec());
+    let Some(device) = device else { return Ok(None) };
+    let mut device: DeviceRecord = parse(&device)?;
+    let Some((action, detail)) = deed(&mut device) else { return Ok(Some(false)) };
+    table.insert(id.0.as_slice(), row(&device).as_slice())?;
+    note(transaction, actor, Deed { action, subject: id.to_string(), detail })?;
+    Ok(Some(true))
 }

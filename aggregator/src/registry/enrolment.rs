@@ -111,6 +111,7 @@ fn redeem(
         certificate_ends_at_us: micros(issued.not_after.as_secs()),
         enrolled_at_us: actor.at_us,
         revoked_at_us: None,
+        cloned_at_us: None,
     };
     store(transaction, actor, &device)?;
     Ok(Ok(Enrolled { device, uuid, issued }))

@@ -11,7 +11,7 @@ use headwater_protocol::entry::SentClock;
 use headwater_protocol::identity::{BootId, DeviceId, Lane};
 use headwater_protocol::sender::{Sender, Transmit};
 use headwater_protocol::wire::{
-    CloseCode, FRAME_HEAD_BYTES, Frame, FrameHead, Hello, LaneHello, Welcome, encode_batch,
+    Alive, CloseCode, FRAME_HEAD_BYTES, Frame, FrameHead, Hello, LaneHello, Welcome, encode_batch,
 };
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, RecvStream, SendStream};
@@ -29,7 +29,7 @@ pub(crate) fn device_of(identity: &DeviceIdentity) -> DeviceId {
 pub(crate) struct Session {
     pub(crate) connection: Connection,
     pub(crate) welcome: Welcome,
-    _stream: (SendStream, RecvStream),
+    stream: Option<(SendStream, RecvStream)>,
     _endpoint: Endpoint,
 }
 
@@ -46,11 +46,15 @@ pub(crate) async fn connect(
 }
 
 pub(crate) fn hello(protocol_oldest: u16, protocol_newest: u16) -> Frame {
+    hello_of(1, (protocol_oldest, protocol_newest))
+}
+
+fn hello_of(process: u64, (protocol_oldest, protocol_newest): (u16, u16)) -> Frame {
     Frame::Hello(Hello {
         protocol_oldest,
         protocol_newest,
         build: "test".to_owned(),
-        session: 1,
+        session: process,
         name: "web-01".to_owned(),
         boot: BootId::default(),
         labels: BTreeMap::new(),
@@ -58,12 +62,34 @@ pub(crate) fn hello(protocol_oldest: u16, protocol_newest: u16) -> Frame {
 }
 
 impl Session {
+    /// A session of process 1, which answers no probe.
     pub(crate) async fn begin(node: SocketAddr, identity: &DeviceIdentity) -> Self {
+        Self::of_process(1, node, identity).await
+    }
+
+    /// A session of a process that answers no probe.
+    pub(crate) async fn of_process(
+        process: u64,
+        node: SocketAddr,
+        identity: &DeviceIdentity,
+    ) -> Self {
         let (connection, endpoint) = connect(node, identity).await.unwrap();
         let (mut send, mut recv) = connection.open_bi().await.unwrap();
-        send.write_all(&hello(1, 1).encode()).await.unwrap();
+        send.write_all(&hello_of(process, (1, 1)).encode()).await.unwrap();
         let Frame::Welcome(welcome) = read(&mut recv).await.unwrap() else { panic!("a welcome") };
-        Self { connection, welcome, _stream: (send, recv), _endpoint: endpoint }
+        Self { connection, welcome, stream: Some((send, recv)), _endpoint: endpoint }
+    }
+
+    /// Answers the next probe, as a live process does, with a number added to the probe's.
+    pub(crate) fn answer_probe(&mut self, process: u64, added: u64) {
+        let (mut send, mut recv) = self.stream.take().expect("a probe is answered once");
+        tokio::spawn(async move {
+            let Frame::Probe(probe) = read(&mut recv).await.unwrap() else { panic!("a probe") };
+            let alive = Alive { probe: probe.wrapping_add(added), session: process };
+            send.write_all(&Frame::Alive(alive).encode()).await.unwrap();
+            // Kept until the session ends.
+            drop(read(&mut recv).await);
+        });
     }
 
     pub(crate) async fn lane(&self) -> LaneStream {

@@ -64,6 +64,20 @@ pub(crate) async fn revoke(client: &Client, output: &Output, name: &str) -> Resu
     Ok(())
 }
 
+/// Serves a cloned device again.
+///
+/// # Errors
+/// `NotFound`, `Conflict` if it is not marked, or as `list`.
+pub(crate) async fn restore(client: &Client, output: &Output, name: &str) -> Result<(), Failure> {
+    let path = format!("/api/v1/devices/{}/restore", encoded(name));
+    let row: DeviceRow = client.post(&path, &()).await?;
+    output.note(&format!(
+        "{} is served again; its agent comes back within minutes, at once after a restart",
+        visible(&row.name)
+    ));
+    Ok(())
+}
+
 /// Shows one device.
 ///
 /// # Errors

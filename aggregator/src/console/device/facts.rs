@@ -79,6 +79,10 @@ pub(crate) fn head(device: &DeviceView, now_us: i64) -> Head {
         (State::Revoked, _, _) => {
             format!("revoked {}", device.revoked_at_us.map(stamp).unwrap_or_default())
         }
+        (State::Cloned, _, _) => {
+            let found = device.cloned_at_us.map(stamp).unwrap_or_default();
+            format!("two running hosts use its identity, found {found}; neither is served")
+        }
         (State::New, _, _) => "nothing has come of it yet".to_owned(),
         (State::Online, Some(seen), Some(session)) => {
             format!("since {} · last batch {}", stamp(session.since_us), ago(seen, now_us))

@@ -13,6 +13,8 @@ const LOST_US: i64 = 15 * 60 * 1_000_000;
 /// The state of a device.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) enum State {
+    /// Two running hosts use its identity, and nobody has decided yet.
+    Cloned,
     /// Has a session, and nothing came for more than 30 s.
     Stale,
     /// Has no session, or nothing came for more than 15 min.
@@ -31,6 +33,9 @@ impl State {
         if device.revoked_at_us.is_some() {
             return Self::Revoked;
         }
+        if device.cloned_at_us.is_some() {
+            return Self::Cloned;
+        }
         let Some(seen_us) = device.last_seen_us else { return Self::New };
         match (&device.session, now_us.saturating_sub(seen_us)) {
             (None, _) => Self::Offline,
@@ -48,6 +53,7 @@ impl State {
             Self::New => "new",
             Self::Online => "online",
             Self::Revoked => "revoked",
+            Self::Cloned => "cloned",
         }
     }
 
@@ -59,6 +65,7 @@ impl State {
             Self::New => "New",
             Self::Online => "Online",
             Self::Revoked => "Revoked",
+            Self::Cloned => "Cloned",
         }
     }
 
