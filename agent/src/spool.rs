@@ -31,6 +31,7 @@ use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
 
 use headwater_protocol::identity::DeviceId;
+use redb::StorageBackend;
 use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, mpsc, watch};
 
@@ -46,6 +47,7 @@ use crate::config::SpoolConfig;
 use crate::limits::{CHUNK_BYTES_WAITING_MAX, SPOOL_INPUTS_MAX};
 use input::Input;
 use keeper::{Keeper, State};
+use open::Opened;
 use room::Reserve;
 
 /// A spool that was opened, and its ends.
@@ -102,7 +104,29 @@ pub fn open(
     clocks: Clocks,
     level: i32,
 ) -> Result<Spool, OpenError> {
-    let opened = open::open(config, device)?;
+    Ok(prepare(open::open(config, device)?, config, clocks, level))
+}
+
+/// Opens the spool of a device on a storage, instead of on the file of its folder. The folder is still
+/// the one whose disk is asked for room.
+///
+/// # Errors
+/// As `open`, and if it is damaged or of another device: nothing is set aside.
+///
+/// # Panics
+/// As `open`.
+pub fn open_on(
+    storage: impl StorageBackend,
+    config: &SpoolConfig,
+    device: DeviceId,
+    clocks: Clocks,
+    level: i32,
+) -> Result<Spool, OpenError> {
+    Ok(prepare(open::open_on(storage, config, device)?, config, clocks, level))
+}
+
+/// The ends of a spool, and its thread before the start.
+fn prepare(opened: Opened, config: &SpoolConfig, clocks: Clocks, level: i32) -> Spool {
     let (sender, inputs) = mpsc::channel(SPOOL_INPUTS_MAX);
     let round = Arc::new(AtomicU64::new(0));
     let memory = Arc::new(Semaphore::new(CHUNK_BYTES_WAITING_MAX));
@@ -125,7 +149,7 @@ pub fn open(
         state: State::new(opened.horizon),
     };
     let handle = runtime.handle().clone();
-    Ok(Spool {
+    Spool {
         writer: SpoolWriter { inputs: sender.clone() },
         landing: SpoolLanding {
             inputs: sender.clone(),
@@ -141,7 +165,7 @@ pub fn open(
             view: seen,
         },
         thread: SpoolThread { keeper, inputs, sender, memory, runtime },
-    })
+    }
 }
 
 impl SpoolThread {

@@ -25,6 +25,7 @@ pub mod landed;
 pub mod peer;
 pub mod process;
 pub mod programs;
+pub mod recorder;
 pub mod site;
 pub mod spooled;
 pub mod waiting;

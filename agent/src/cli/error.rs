@@ -110,7 +110,11 @@ impl CliError {
             AgentError::Spool(_) => Self::of(Code::Failed, error)
                 .next("start the agent again: what was committed is there; if it fails again, check the disk"),
             AgentError::Ship(ShipError::OtherDevice { .. }) => Self::of(Code::Conflict, error),
-            AgentError::Open(OpenError::Database { .. } | OpenError::Aside { .. })
+            AgentError::Open(
+                OpenError::Database { .. }
+                | OpenError::OtherDevice { .. }
+                | OpenError::Aside { .. },
+            )
             | AgentError::Enrolment(_)
             | AgentError::Ship(ShipError::Spool(_))
             | AgentError::Tail(_)

@@ -1,7 +1,6 @@
 //! The database file: its tables, its transactions, and the rows of a lane inside one.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io;
 
 use headwater_protocol::batch::Batch;
@@ -10,7 +9,10 @@ use headwater_protocol::codec::DecodeError;
 use headwater_protocol::identity::{DeviceId, Lane};
 use headwater_protocol::limits;
 use headwater_protocol::position::Stream;
-use redb::{Durability, ReadableDatabase, ReadableTable, Table, TableDefinition, WriteTransaction};
+use redb::{
+    Durability, ReadableDatabase, ReadableTable, StorageBackend, Table, TableDefinition,
+    WriteTransaction,
+};
 
 use super::format::{self, LINK_BYTES, STREAM_BYTES};
 use super::room;
@@ -155,11 +157,11 @@ pub(super) struct StoredLane {
 pub(super) struct Database(redb::Database);
 
 impl Database {
-    /// Opens a database in a file, or makes one in an empty file.
-    pub(super) fn open(file: File) -> Result<Self, DatabaseError> {
+    /// Opens a database on a storage, or makes one on an empty storage.
+    pub(super) fn open(storage: impl StorageBackend) -> Result<Self, DatabaseError> {
         let mut builder = redb::Database::builder();
         builder.set_cache_size(CACHE_BYTES);
-        builder.create_file(file).map(Self).map_err(DatabaseError::Open)
+        builder.create_with_backend(storage).map(Self).map_err(DatabaseError::Open)
     }
 
     /// What the file says of itself; `None` for a file that holds nothing yet.

@@ -8,6 +8,8 @@ use std::time::SystemTime;
 
 use headwater_protocol::chain::{Chain, Fresh};
 use headwater_protocol::identity::{DeviceId, Lane};
+use redb::StorageBackend;
+use redb::backends::FileBackend;
 use tracing::{error, info, warn};
 
 use super::damage;
@@ -63,6 +65,14 @@ pub enum OpenError {
         path: PathBuf,
         /// What failed.
         source: DatabaseError,
+    },
+    /// It belongs to another device, and is not a file that could be set aside.
+    #[error("open {}: it belongs to the device {found}", path.display())]
+    OtherDevice {
+        /// What stands for the file.
+        path: PathBuf,
+        /// The device.
+        found: DeviceId,
     },
     /// A file that can't be used can't be moved away either.
     #[error("set {} aside as {}", path.display(), aside.display())]
@@ -127,6 +137,21 @@ pub(super) fn open(config: &SpoolConfig, device: DeviceId) -> Result<Opened, Ope
     Err(OpenError::File { path, source })
 }
 
+/// Opens the database of a device on a storage that is no file of its folder: one that can't be used is
+/// an error.
+pub(super) fn open_on(
+    storage: impl StorageBackend,
+    config: &SpoolConfig,
+    device: DeviceId,
+) -> Result<Opened, OpenError> {
+    let path = config.dir.join(FILE);
+    match find_watched(Ok(storage), &path, config, device)? {
+        Found::Usable(opened) => Ok(*opened),
+        Found::Damaged(source) => Err(OpenError::Database { path, source }),
+        Found::OtherDevice(found) => Err(OpenError::OtherDevice { path, found }),
+    }
+}
+
 /// Looks for a note that the last process left, then at the file itself.
 fn find_noted(path: &Path, config: &SpoolConfig, device: DeviceId) -> Result<Found, OpenError> {
     if let Err(TryLockError::WouldBlock) = open_file(path)?.try_lock() {
@@ -135,15 +160,29 @@ fn find_noted(path: &Path, config: &SpoolConfig, device: DeviceId) -> Result<Fou
     if let Some(note) = damage::take_note(&config.dir) {
         return Ok(Found::Damaged(DatabaseError::Noted(note.into_boxed_str())));
     }
-    let found = damage::watch(&config.dir, || find(path, config, device));
+    find_watched(FileBackend::new(open_file(path)?), path, config, device)
+}
+
+fn find_watched(
+    storage: Result<impl StorageBackend, redb::DatabaseError>,
+    path: &Path,
+    config: &SpoolConfig,
+    device: DeviceId,
+) -> Result<Found, OpenError> {
+    let found = damage::watch(&config.dir, || find(storage, path, config, device));
     found.unwrap_or_else(|| {
         let note = damage::take_note(&config.dir).unwrap_or_default();
         Ok(Found::Damaged(DatabaseError::Noted(note.into_boxed_str())))
     })
 }
 
-fn find(path: &Path, config: &SpoolConfig, device: DeviceId) -> Result<Found, OpenError> {
-    let database = match Database::open(open_file(path)?) {
+fn find(
+    storage: Result<impl StorageBackend, redb::DatabaseError>,
+    path: &Path,
+    config: &SpoolConfig,
+    device: DeviceId,
+) -> Result<Found, OpenError> {
+    let database = match storage.map_err(DatabaseError::Open).and_then(Database::open) {
         Ok(database) => database,
         Err(error) => return blame(path, error),
     };

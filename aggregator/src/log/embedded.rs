@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_protocol::identity::{LogId, Offset, ShardCount, ShardId};
-use redb::Database;
+use redb::{Database, StorageBackend};
 
 use super::writer::{OpenError, Request, Writer};
 use super::{AppendError, CreateError, DeadLetter, Durable, Log, ReadError, Space, Stored};
@@ -52,6 +52,20 @@ impl EmbeddedLog {
     pub fn open(folder: &Path, options: &LogOptions) -> Result<Self, OpenError> {
         let writers =
             (0..create::files_of(options.shards)).map(|file| Writer::open(folder, file, options));
+        let writers = writers.collect::<Result<_, _>>()?;
+        Ok(Self { id: options.id, shards: options.shards, writers })
+    }
+
+    /// Opens a log whose files are kept on storages, in the order of the files, instead of in a folder.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub fn open_on(
+        storages: Vec<impl StorageBackend>,
+        options: &LogOptions,
+    ) -> Result<Self, OpenError> {
+        let files = (0..create::files_of(options.shards)).zip(storages);
+        let writers = files.map(|(file, storage)| Writer::open_on(storage, file, options));
         let writers = writers.collect::<Result<_, _>>()?;
         Ok(Self { id: options.id, shards: options.shards, writers })
     }

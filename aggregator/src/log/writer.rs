@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use headwater_protocol::identity::{Offset, ShardId};
-use redb::{Database, DatabaseError};
+use redb::{Database, DatabaseError, StorageBackend};
 
 use super::meta::{Meta, MetaError};
 use super::{DeadLetter, Durable, LogOptions, Space, StoredSnapshot, create, end_process};
@@ -55,14 +55,36 @@ impl Writer {
         let path = create::path(folder, file);
         let started = Instant::now();
         let database = Database::builder().set_cache_size(LOG_CACHE_BYTES).open(&path);
+        let writer = Self::start(database, path, file, options)?;
+        tracing::debug!(file, took = ?started.elapsed(), "log file opened");
+        Ok(writer)
+    }
+
+    /// Opens a file of the log that is kept on a storage.
+    pub(super) fn open_on(
+        storage: impl StorageBackend,
+        file: u16,
+        options: &LogOptions,
+    ) -> Result<Self, OpenError> {
+        let mut builder = Database::builder();
+        let database = builder.set_cache_size(LOG_CACHE_BYTES).create_with_backend(storage);
+        Self::start(database, create::path(Path::new(""), file), file, options)
+    }
+
+    /// Starts the writer of a file that is one of this log.
+    fn start(
+        database: Result<Database, DatabaseError>,
+        path: PathBuf,
+        file: u16,
+        options: &LogOptions,
+    ) -> Result<Self, OpenError> {
         let database = Arc::new(database.map_err(|source| OpenError::of(&path, source))?);
         let meta = Meta { log: options.id, shards: options.shards, file };
         meta.check(&database, &path).map_err(|source| OpenError::Meta { source })?;
-        tracing::debug!(?path, took = ?started.elapsed(), "log file opened");
         let (requests, inbox) = sync_channel(LOG_REQUESTS_MAX);
         let committing = Committing {
             database: Arc::clone(&database),
-            path: path.clone(),
+            path,
             inbox,
             group_commit: options.group_commit,
             space: Arc::clone(&options.space),
