@@ -13,6 +13,7 @@
 //! can't be used is deleted: it is set aside. The process goes on after a failed commit: what reached
 //! the disk is unknown then, and a restart finds out.
 
+mod carve;
 mod damage;
 mod database;
 mod format;
@@ -22,6 +23,7 @@ mod keeper;
 mod lane;
 mod open;
 mod room;
+mod salvage;
 mod text;
 
 use std::io;
@@ -30,6 +32,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
 
+use headwater_protocol::chain::Sealing;
 use headwater_protocol::identity::DeviceId;
 use redb::StorageBackend;
 use tokio::runtime::Runtime;
@@ -104,7 +107,8 @@ pub fn open(
     clocks: Clocks,
     level: i32,
 ) -> Result<Spool, OpenError> {
-    Ok(prepare(open::open(config, device)?, config, clocks, level))
+    let sealing = Sealing { clock: clocks.now(), level };
+    Ok(prepare(open::open(config, device, sealing)?, config, clocks, level))
 }
 
 /// Opens the spool of a device on a storage, instead of on the file of its folder. The folder is still

@@ -17,6 +17,7 @@ mod head;
 mod opening;
 mod recognition;
 mod rows;
+mod salvage;
 mod stock;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -64,6 +65,9 @@ pub struct Sealed {
     /// The position when the ledger last spoke, and the check there, while the ledger may know it further:
     /// where a host went back with its files, they may go on otherwise from there. `None` mostly.
     pub before: Option<(u64, Check)>,
+    /// Whether batches between those that are held were lost with a damaged spool, so that what is missing
+    /// is still in its file: it is read again, not declared.
+    pub torn: bool,
     /// What the source is; `None` if only the ledger knows the stream.
     pub info: Option<SourceInfo>,
 }
@@ -217,6 +221,7 @@ impl Chain {
             undecided: false,
             given_up: None,
             before: None,
+            torn: false,
             info,
         };
         self.streams.insert(stream, sealed);

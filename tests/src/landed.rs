@@ -227,13 +227,30 @@ impl Device {
     /// # Errors
     /// A sentence: the rule that broke.
     pub fn ticks_are_contiguous(&self) -> Result<(), String> {
+        self.ticks_follow(|_, _, _| false)
+    }
+
+    /// The same, where a hole may be declared as a gap from its beginning to its end.
+    ///
+    /// # Errors
+    /// As `ticks_are_contiguous`.
+    pub fn ticks_are_contiguous_or_declared(&self) -> Result<(), String> {
+        self.ticks_follow(|stream, start, end| {
+            let gap = |it: &&Declared| it.stream == *stream && it.start >= start && it.end <= end;
+            let declared = self.gaps.iter().filter(gap);
+            declared.map(|gap| gap.end - gap.start).sum::<u64>() == end - start
+        })
+    }
+
+    fn ticks_follow(&self, excused: impl Fn(&Stream, u64, u64) -> bool) -> Result<(), String> {
         for (stream, ticks) in &self.ticks {
             let mut before: Option<Tick> = None;
             for tick in ticks {
-                let follows = match before {
-                    None => tick.start == 0,
-                    Some(last) => tick.start == last.end && tick.time_us > last.time_us,
-                };
+                let end = before.map_or(0, |last| last.end);
+                let later = before.is_none_or(|last| tick.time_us > last.time_us);
+                let next =
+                    tick.start == end || (tick.start > end && excused(stream, end, tick.start));
+                let follows = next && later;
                 if !follows || tick.end != tick.start + 1 || tick.samples == 0 {
                     return Err(format!("{stream:?}: {before:?}, then {tick:?}"));
                 }

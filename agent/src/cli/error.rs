@@ -113,6 +113,7 @@ impl CliError {
             AgentError::Open(
                 OpenError::Database { .. }
                 | OpenError::OtherDevice { .. }
+                | OpenError::Salvage { .. }
                 | OpenError::Aside { .. },
             )
             | AgentError::Enrolment(_)

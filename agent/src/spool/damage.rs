@@ -17,15 +17,17 @@ pub(super) fn note(folder: &Path, what: &str) {
     let _ = fs::write(folder.join(FILE), what.replace('\n', " "));
 }
 
-/// What was noted; `None` if nothing was. The note is taken away.
-pub(super) fn take_note(folder: &Path) -> Option<String> {
-    let path = folder.join(FILE);
-    let note = fs::read_to_string(&path).ok()?;
-    match fs::remove_file(&path) {
-        Ok(()) => Some(note),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        // A note that can't be taken away would set aside one spool after the other.
-        Err(_) => None,
+/// What was noted; `None` if nothing was.
+pub(super) fn noted(folder: &Path) -> Option<String> {
+    fs::read_to_string(folder.join(FILE)).ok()
+}
+
+/// Takes the note away: the file that it speaks of is not used any more. One that can't be taken away
+/// would set aside one spool after the other.
+pub(super) fn settle(folder: &Path) -> io::Result<()> {
+    match fs::remove_file(folder.join(FILE)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 
@@ -72,12 +74,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_note_is_taken_once() {
+    fn a_note_stays_until_it_is_settled() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(take_note(folder.path()), None);
+        assert_eq!(noted(folder.path()), None);
         note(folder.path(), "page 7");
-        assert_eq!(take_note(folder.path()).as_deref(), Some("page 7"));
-        assert_eq!(take_note(folder.path()), None);
+        assert_eq!(noted(folder.path()).as_deref(), Some("page 7"));
+        assert_eq!(noted(folder.path()).as_deref(), Some("page 7"));
+        settle(folder.path()).unwrap();
+        assert_eq!(noted(folder.path()), None);
+        settle(folder.path()).unwrap();
     }
 
     #[test]
@@ -85,7 +90,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let panicked = panic::catch_unwind(|| watch(folder.path(), || panic!("ours")));
         assert!(panicked.is_err());
-        assert_eq!(take_note(folder.path()), None);
+        assert_eq!(noted(folder.path()), None);
         assert_eq!(watch(folder.path(), || 7), Some(7));
     }
 }

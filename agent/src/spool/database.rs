@@ -90,6 +90,17 @@ pub enum DatabaseError {
         /// What is wrong with it.
         source: DecodeError,
     },
+    /// A batch is not the one that was sealed.
+    #[error("read row {} of lane {lane}: the batch is not the one that was sealed", row.0)]
+    Unchained {
+        /// The lane.
+        lane: Lane,
+        /// The row.
+        row: Row,
+    },
+    /// What the file says of itself is not there, or damaged.
+    #[error("read what the file says of itself: it is not there, or damaged")]
+    Unmarked,
     /// The rows do not add up to what the head says.
     #[error("compare the rows of lane {lane} with its head: they differ")]
     Unequal {
@@ -123,9 +134,12 @@ impl DatabaseError {
             | Self::Commit(redb::CommitError::Storage(error)) => is_corrupt(error),
             // Tables of other types, or none: it is not a file that this build wrote.
             Self::Table(_) | Self::Open(redb::DatabaseError::UpgradeRequired(_)) => true,
-            Self::Missing { .. } | Self::Damaged { .. } | Self::Unequal { .. } | Self::Noted(_) => {
-                true
-            }
+            Self::Missing { .. }
+            | Self::Damaged { .. }
+            | Self::Unchained { .. }
+            | Self::Unmarked
+            | Self::Unequal { .. }
+            | Self::Noted(_) => true,
             Self::Open(_) | Self::Begin(_) | Self::Commit(_) | Self::Oversize { .. } => false,
         }
     }
@@ -172,28 +186,20 @@ impl Database {
             Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
             Err(error) => return Err(DatabaseError::Table(error)),
         };
-        let format = table.get(META_FORMAT).map_err(DatabaseError::Page)?;
-        let device = table.get(META_DEVICE).map_err(DatabaseError::Page)?;
-        let format = format.and_then(|bytes| <[u8; 4]>::try_from(bytes.value()).ok());
-        let device = device.and_then(|bytes| <[u8; 16]>::try_from(bytes.value()).ok());
+        let format = meta_row::<4>(&table, META_FORMAT)?;
+        let device = meta_row::<16>(&table, META_DEVICE)?;
         let meta = format.zip(device).map(|(format, device)| Meta {
             format: u32::from_le_bytes(format),
             device: DeviceId(device),
         });
-        meta.map(Some).ok_or(DatabaseError::Damaged {
-            lane: Lane::Live,
-            what: "meta",
-            source: DecodeError::Short { what: "meta", needed: 20, left: 0 },
-        })
+        meta.map(Some).ok_or(DatabaseError::Unmarked)
     }
 
     /// The horizon of the bulk lane; 0 if none was written.
     pub(super) fn horizon(&self) -> Result<u64, DatabaseError> {
         let read = self.0.begin_read().map_err(DatabaseError::Begin)?;
         let table = read.open_table(META).map_err(DatabaseError::Table)?;
-        let horizon = table.get(META_HORIZON).map_err(DatabaseError::Page)?;
-        let horizon = horizon.and_then(|bytes| <[u8; 8]>::try_from(bytes.value()).ok());
-        Ok(horizon.map_or(0, u64::from_le_bytes))
+        Ok(meta_row(&table, META_HORIZON)?.map_or(0, u64::from_le_bytes))
     }
 
     /// What the file holds of a lane, compared with what its head says.
@@ -203,17 +209,20 @@ impl Database {
         let heads = read.open_table(HEADS).map_err(DatabaseError::Table)?;
         let head = heads.get(lane.code()).map_err(DatabaseError::Page)?;
         let head = head.ok_or(DatabaseError::Unequal { lane })?;
-        let head = format::decode_head(head.value()).map_err(|source| damaged("head", source))?;
+        let head = format::verified("head", &[lane.code()], head.value())
+            .and_then(format::decode_head)
+            .map_err(|source| damaged("head", source))?;
         let mut stored = StoredLane { head, streams: BTreeMap::new(), footprint: 0 };
         let table = read.open_table(streams(lane)).map_err(DatabaseError::Table)?;
         for entry in table.iter().map_err(DatabaseError::Page)? {
             let (name, sealed) = entry.map_err(DatabaseError::Page)?;
-            let sealed = format::decode_sealed(sealed.value())
+            let sealed = format::verified("stream", name.value(), sealed.value())
+                .and_then(format::decode_sealed)
                 .map_err(|source| damaged("stream", source))?;
             stored.streams.insert(format::decode_stream(name.value()), sealed);
         }
         let table = read.open_table(links(lane)).map_err(DatabaseError::Table)?;
-        let (mut bytes, mut next) = (0, stored.head.archive_first());
+        let (mut bytes, mut records, mut next) = (0, 0, stored.head.archive_first());
         for entry in table.iter().map_err(DatabaseError::Page)? {
             let (row, link) = entry.map_err(DatabaseError::Page)?;
             let link = format::decode_link(link.value());
@@ -221,10 +230,16 @@ impl Database {
                 return Err(DatabaseError::Missing { lane, row: next });
             }
             next = next.next();
+            if link.bytes > limits::BATCH_BYTES_MAX as u64 {
+                return Err(DatabaseError::Unequal { lane });
+            }
             bytes += link.bytes;
+            records = u64::saturating_add(records, link.records);
             stored.footprint += room::footprint(link.bytes);
         }
-        let same = next == stored.head.next() && bytes == stored.head.stock().bytes();
+        let stock = stored.head.stock();
+        let same =
+            next == stored.head.next() && (bytes, records) == (stock.bytes(), stock.records());
         if same && stored.head.lane() == lane {
             Ok(stored)
         } else {
@@ -232,12 +247,18 @@ impl Database {
         }
     }
 
-    /// The bytes of a batch; `None` if the row was deleted.
+    /// The bytes of a batch of the chain's present epoch; `None` if the row was deleted.
     pub(super) fn read(&self, lane: Lane, row: Row) -> Result<Option<Vec<u8>>, DatabaseError> {
         let read = self.0.begin_read().map_err(DatabaseError::Begin)?;
         let table = read.open_table(batches(lane)).map_err(DatabaseError::Table)?;
-        let bytes = table.get(row.0).map_err(DatabaseError::Page)?;
-        Ok(bytes.map(|bytes| bytes.value().to_vec()))
+        let links = read.open_table(links(lane)).map_err(DatabaseError::Table)?;
+        let Some(bytes) = table.get(row.0).map_err(DatabaseError::Page)? else {
+            // Deleted rows lose both: a link without its batch is damage, and would be asked for again.
+            let is_linked = links.get(row.0).map_err(DatabaseError::Page)?.is_some();
+            return if is_linked { Err(DatabaseError::Missing { lane, row }) } else { Ok(None) };
+        };
+        let batch = whole(bytes.value().to_vec(), &links, (lane, row), Row(0))?;
+        Ok(Some(batch.into_bytes()))
     }
 
     /// Begins a transaction. There is one at a time.
@@ -263,11 +284,15 @@ impl Transaction {
     /// Writes what the file says of itself, and makes the tables of a fresh file.
     pub(super) fn found(&self, meta: Meta) -> Result<(), DatabaseError> {
         let mut table = self.0.open_table(META).map_err(DatabaseError::Table)?;
-        let format = meta.format.to_le_bytes();
-        table.insert(META_FORMAT, format.as_slice()).map_err(DatabaseError::Page)?;
-        table.insert(META_DEVICE, meta.device.0.as_slice()).map_err(DatabaseError::Page)?;
+        for (key, row) in [
+            (META_FORMAT, meta.format.to_le_bytes().to_vec()),
+            (META_DEVICE, meta.device.0.to_vec()),
+        ] {
+            let row = format::checked(key.as_bytes(), row);
+            table.insert(key, row.as_slice()).map_err(DatabaseError::Page)?;
+        }
         for lane in Lane::ALL {
-            self.rows(lane)?;
+            self.rows(lane, Row(0))?;
             self.0.open_table(streams(lane)).map_err(DatabaseError::Table)?;
         }
         Ok(())
@@ -276,8 +301,8 @@ impl Transaction {
     /// Writes the horizon of the bulk lane.
     pub(super) fn put_horizon(&self, horizon: u64) -> Result<(), DatabaseError> {
         let mut table = self.0.open_table(META).map_err(DatabaseError::Table)?;
-        let bytes = horizon.to_le_bytes();
-        table.insert(META_HORIZON, bytes.as_slice()).map_err(DatabaseError::Page)?;
+        let row = format::checked(META_HORIZON.as_bytes(), horizon.to_le_bytes().to_vec());
+        table.insert(META_HORIZON, row.as_slice()).map_err(DatabaseError::Page)?;
         Ok(())
     }
 
@@ -290,14 +315,15 @@ impl Transaction {
         all: &BTreeMap<Stream, Sealed>,
     ) -> Result<(), DatabaseError> {
         let mut heads = self.0.open_table(HEADS).map_err(DatabaseError::Table)?;
-        let bytes = format::encode_head(head);
-        heads.insert(head.lane().code(), bytes.as_slice()).map_err(DatabaseError::Page)?;
+        let lane = head.lane().code();
+        let bytes = format::checked(&[lane], format::encode_head(head));
+        heads.insert(lane, bytes.as_slice()).map_err(DatabaseError::Page)?;
         let mut table = self.0.open_table(streams(head.lane())).map_err(DatabaseError::Table)?;
         for stream in changed {
             let name = format::encode_stream(*stream);
             match all.get(stream) {
                 Some(sealed) => {
-                    let bytes = format::encode_sealed(sealed);
+                    let bytes = format::checked(&name, format::encode_sealed(sealed));
                     table.insert(&name, bytes.as_slice()).map_err(DatabaseError::Page)?;
                 }
                 None => {
@@ -308,11 +334,11 @@ impl Transaction {
         Ok(())
     }
 
-    /// The rows of a lane inside this transaction.
-    pub(super) fn rows(&self, lane: Lane) -> Result<LaneRows<'_>, DatabaseError> {
+    /// The rows of a lane inside this transaction. Those from `first` on are one chain.
+    pub(super) fn rows(&self, lane: Lane, first: Row) -> Result<LaneRows<'_>, DatabaseError> {
         let batches = self.0.open_table(batches(lane)).map_err(DatabaseError::Table)?;
         let links = self.0.open_table(links(lane)).map_err(DatabaseError::Table)?;
-        Ok(LaneRows { lane, batches, links, grown: 0, shrunk: 0 })
+        Ok(LaneRows { lane, first, batches, links, grown: 0, shrunk: 0 })
     }
 
     /// Makes all of it durable.
@@ -321,9 +347,46 @@ impl Transaction {
     }
 }
 
+/// A row of the table `meta`; `None` if it is not there.
+fn meta_row<const BYTES: usize>(
+    table: &impl ReadableTable<&'static str, &'static [u8]>,
+    key: &'static str,
+) -> Result<Option<[u8; BYTES]>, DatabaseError> {
+    let Some(stored) = table.get(key).map_err(DatabaseError::Page)? else { return Ok(None) };
+    let row = format::verified(key, key.as_bytes(), stored.value());
+    let row = row.ok().and_then(|row| <[u8; BYTES]>::try_from(row).ok());
+    row.map(Some).ok_or(DatabaseError::Unmarked)
+}
+
+/// A batch as it was sealed: its link names it and, from the row `first` on, it hangs on the one before.
+fn whole(
+    bytes: Vec<u8>,
+    links: &impl ReadableTable<u64, &'static [u8; LINK_BYTES]>,
+    (lane, row): (Lane, Row),
+    first: Row,
+) -> Result<Batch, DatabaseError> {
+    let damaged = |source| DatabaseError::Damaged { lane, what: "batch", source };
+    let batch = Batch::parse(bytes).map_err(damaged)?;
+    let link = |row: u64| -> Result<Option<Link>, DatabaseError> {
+        let link = links.get(row).map_err(DatabaseError::Page)?;
+        Ok(link.map(|link| format::decode_link(link.value())))
+    };
+    let named = link(row.0)? == Some(Link::of(&batch));
+    let before = match batch.header().parent {
+        Some(parent) => Some(parent.digest),
+        None if row > first => link(row.0.wrapping_sub(1))?.map(|link| link.digest),
+        None => None,
+    };
+    match named && before.is_none_or(|before| batch.follows(before)) {
+        true => Ok(batch),
+        false => Err(DatabaseError::Unchained { lane, row }),
+    }
+}
+
 /// The rows of one lane inside a transaction.
 pub(super) struct LaneRows<'a> {
     lane: Lane,
+    first: Row,
     batches: Table<'a, u64, &'static [u8]>,
     links: Table<'a, u64, &'static [u8; LINK_BYTES]>,
     grown: u64,
@@ -344,7 +407,7 @@ impl Rows for LaneRows<'_> {
         let lane = self.lane;
         let bytes = self.batches.get(row.0).map_err(DatabaseError::Page)?;
         let bytes = bytes.ok_or(DatabaseError::Missing { lane, row })?.value().to_vec();
-        Batch::parse(bytes).map_err(|source| DatabaseError::Damaged { lane, what: "batch", source })
+        whole(bytes, &self.links, (lane, row), self.first)
     }
 
     fn link(&self, row: Row) -> Result<Link, DatabaseError> {

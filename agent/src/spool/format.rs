@@ -1,7 +1,8 @@
 //! The bytes in the spool's tables. `docs/spool.md` has the byte tables.
 //!
 //! Batches stand in it as they are sealed and sent. What is described here is the rest: the link of a
-//! row, the name and the memory of a stream, the head of a lane.
+//! row, the name and the memory of a stream, the head of a lane. What no digest covers carries a check of
+//! its own: a disk that gives other bytes than it was given is found out, wherever it does.
 
 use headwater_protocol::chain::{Declared, Head, Link, Sealed};
 use headwater_protocol::codec::{DecodeError, Reader, put_bytes, put_varint};
@@ -11,7 +12,7 @@ use headwater_protocol::position::{Check, Mark, Run, SourceId, Stream};
 use headwater_protocol::record::{Fingerprint, SourceInfo};
 
 /// The version of the whole file: of its tables and of what is in them.
-pub(crate) const FORMAT_VERSION: u32 = 1;
+pub(crate) const FORMAT_VERSION: u32 = 2;
 /// Bytes of a link.
 pub(crate) const LINK_BYTES: usize = 48;
 /// Bytes of a stream's name.
@@ -23,11 +24,44 @@ const SEALED_VERSION: u8 = 1;
 const FLAG_UNDECIDED: u8 = 1;
 const FLAG_GIVEN_UP: u8 = 2;
 const FLAG_BEFORE: u8 = 4;
+const FLAG_TORN: u8 = 8;
 
 const INFO_NONE: u8 = 0;
 const INFO_HOST: u8 = 1;
 const INFO_DEVICE: u8 = 2;
 const INFO_FILE: u8 = 3;
+
+/// Bytes of the check at the end of a row.
+const ROW_CHECK_BYTES: usize = 8;
+
+/// A row with its check, which covers its key too.
+pub(crate) fn checked(key: &[u8], mut row: Vec<u8>) -> Vec<u8> {
+    let check = row_check(key, &row);
+    row.extend_from_slice(&check);
+    row
+}
+
+/// The row within its check.
+pub(crate) fn verified<'a>(
+    what: &'static str,
+    key: &[u8],
+    stored: &'a [u8],
+) -> Result<&'a [u8], DecodeError> {
+    let split = stored.len().checked_sub(ROW_CHECK_BYTES).map(|at| stored.split_at(at));
+    let value = stored.len() as u64;
+    let whole = split.filter(|(row, check)| row_check(key, row) == *check);
+    let expected = "bytes that fit their check";
+    whole.map(|(row, _)| row).ok_or(DecodeError::Value { what, value, expected })
+}
+
+fn row_check(key: &[u8], row: &[u8]) -> [u8; ROW_CHECK_BYTES] {
+    let mut hasher = blake3::Hasher::new();
+    let length = key.len() as u64;
+    hasher.update(&length.to_le_bytes()).update(key).update(row);
+    let mut check = [0; ROW_CHECK_BYTES];
+    check.copy_from_slice(&hasher.finalize().as_bytes()[..ROW_CHECK_BYTES]);
+    check
+}
 
 /// Digest, bytes, records.
 pub(crate) fn encode_link(link: Link) -> [u8; LINK_BYTES] {
@@ -79,7 +113,8 @@ pub(crate) fn encode_sealed(sealed: &Sealed) -> Vec<u8> {
     out.push(
         (u8::from(sealed.undecided) * FLAG_UNDECIDED)
             | (u8::from(sealed.given_up.is_some()) * FLAG_GIVEN_UP)
-            | (u8::from(sealed.before.is_some()) * FLAG_BEFORE),
+            | (u8::from(sealed.before.is_some()) * FLAG_BEFORE)
+            | (u8::from(sealed.torn) * FLAG_TORN),
     );
     if let Some(declared) = sealed.given_up {
         put_varint(&mut out, declared.records);
@@ -111,11 +146,11 @@ pub(crate) fn decode_sealed(bytes: &[u8]) -> Result<Sealed, DecodeError> {
     let check = Check(reader.u64("check")?);
     let dropped_to = reader.varint("dropped to")?;
     let flags = reader.u8("stream flags")?;
-    if flags & !(FLAG_UNDECIDED | FLAG_GIVEN_UP | FLAG_BEFORE) != 0 {
+    if flags & !(FLAG_UNDECIDED | FLAG_GIVEN_UP | FLAG_BEFORE | FLAG_TORN) != 0 {
         let (what, value) = ("stream flags", u64::from(flags));
         return Err(DecodeError::Value { what, value, expected: "known flags" });
     }
-    let undecided = flags & FLAG_UNDECIDED != 0;
+    let (undecided, torn) = (flags & FLAG_UNDECIDED != 0, flags & FLAG_TORN != 0);
     let given_up = match flags & FLAG_GIVEN_UP {
         0 => None,
         _ => Some(Declared {
@@ -144,7 +179,7 @@ pub(crate) fn decode_sealed(bytes: &[u8]) -> Result<Sealed, DecodeError> {
         }
     };
     reader.finish("stream")?;
-    Ok(Sealed { origin, highest, check, dropped_to, undecided, given_up, before, info })
+    Ok(Sealed { origin, highest, check, dropped_to, undecided, given_up, before, torn, info })
 }
 
 fn decode_mark(reader: &mut Reader<'_>) -> Result<Mark, DecodeError> {
@@ -193,6 +228,7 @@ mod tests {
             undecided: true,
             given_up: Some(Declared { records: 3, bytes: 1 << 33 }),
             before: Some((1 << 39, Check(7))),
+            torn: true,
             info,
         }
     }
@@ -217,6 +253,20 @@ mod tests {
     }
 
     #[test]
+    fn a_row_that_changed_or_stands_under_another_key_is_found_out() {
+        let stored = checked(b"key", vec![1, 2, 3]);
+        assert_eq!(stored.len(), 11);
+        assert_eq!(verified("row", b"key", &stored), Ok(&[1, 2, 3][..]));
+        assert!(verified("row", b"kez", &stored).is_err());
+        assert!(verified("row", b"key", &stored[..7]).is_err());
+        for at in 0..stored.len() {
+            let mut other = stored.clone();
+            other[at] ^= 1;
+            assert!(verified("row", b"key", &other).is_err(), "byte {at}");
+        }
+    }
+
+    #[test]
     fn the_bytes_stay_the_same() {
         let sealed = sealed(Some(SourceInfo::File {
             path: b"/a".to_vec(),
@@ -224,7 +274,7 @@ mod tests {
         }));
         let mut expected = vec![1, 3, 1, 0x80, 0x80, 0x80, 0x80, 0x80, 0x20, 0xbc, 0x05];
         expected.extend_from_slice(&[0xff; 8]);
-        expected.extend_from_slice(&[9, 7]);
+        expected.extend_from_slice(&[9, 15]);
         expected.extend_from_slice(&[3, 0x80, 0x80, 0x80, 0x80, 0x20]);
         expected.extend_from_slice(&[0x80, 0x80, 0x80, 0x80, 0x80, 0x10, 7, 0, 0, 0, 0, 0, 0, 0]);
         expected.extend_from_slice(&[3, 2, b'/', b'a']);

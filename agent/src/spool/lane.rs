@@ -6,6 +6,7 @@ mod pending;
 
 use std::time::{Duration, Instant};
 
+use headwater_protocol::batch::Batch;
 use headwater_protocol::chain::{Acked, Chain, Fresh, Head, Resumed, Rows, Sealing};
 use headwater_protocol::header::Counts;
 use headwater_protocol::identity::Lane;
@@ -82,6 +83,33 @@ impl LaneSpool {
     pub(super) fn stored(stored: StoredLane, settings: LaneSettings) -> Self {
         let chain = Chain::restore(stored.head, stored.streams);
         Self::new(chain, stored.footprint, settings)
+    }
+
+    /// Takes a batch over that was found in a damaged file.
+    pub(super) fn shelve(
+        &mut self,
+        write: &Transaction,
+        batch: &Batch,
+    ) -> Result<(), DatabaseError> {
+        let mut rows = write.rows(self.lane(), self.chain.head().first())?;
+        self.chain.shelve(&mut rows, batch)?;
+        self.footprint = rows.footprint(self.footprint);
+        self.dirty = true;
+        Ok(())
+    }
+
+    /// Declares that more may be missing than what was found shows.
+    pub(super) fn suspect(
+        &mut self,
+        write: &Transaction,
+        sealing: Sealing,
+        seed: u64,
+    ) -> Result<(), DatabaseError> {
+        let mut rows = write.rows(self.lane(), self.chain.head().first())?;
+        self.chain.suspect(&mut rows, sealing, seed)?;
+        self.footprint = rows.footprint(self.footprint);
+        self.dirty = true;
+        Ok(())
     }
 
     fn new(chain: Chain, footprint: u64, settings: LaneSettings) -> Self {
@@ -164,7 +192,7 @@ impl LaneSpool {
             return Ok(0);
         }
         let unsent = self.chain.head().stock().unsent.records;
-        let mut rows = write.rows(self.lane())?;
+        let mut rows = write.rows(self.lane(), self.chain.head().first())?;
         self.chain.drop_oldest(&mut rows, over)?;
         self.footprint = rows.footprint(self.footprint);
         self.dirty = true;
@@ -188,7 +216,7 @@ impl LaneSpool {
             // What does not compress may exceed the largest batch: then the chain goes back to where it
             // was, and two batches are made of it.
             let before = (cut.cost > SURE_BYTES).then(|| self.chain.clone());
-            let mut rows = write.rows(self.lane())?;
+            let mut rows = write.rows(self.lane(), self.chain.head().first())?;
             let row = match (self.chain.seal(&mut rows, &body, sealing), before) {
                 (Ok(row), _) => row,
                 (Err(DatabaseError::Oversize { .. }), Some(before)) => {
@@ -216,7 +244,7 @@ impl LaneSpool {
         ack: Ack,
     ) -> Result<Acked, DatabaseError> {
         let unsent = self.chain.head().stock().unsent.records;
-        let mut rows = write.rows(self.lane())?;
+        let mut rows = write.rows(self.lane(), self.chain.head().first())?;
         let acked = self.chain.handle_ack(&rows, ack.tip, ack.receipt)?;
         if let Acked::Through(row) = acked {
             self.chain.trim(&mut rows, self.settings.share.grace_bytes)?;
@@ -238,7 +266,7 @@ impl LaneSpool {
         write: &Transaction,
         state: &LaneState,
     ) -> Result<bool, DatabaseError> {
-        let rows = write.rows(self.lane())?;
+        let rows = write.rows(self.lane(), self.chain.head().first())?;
         Ok(!self.chain.holds(&rows, state.tip)?)
     }
 
@@ -255,7 +283,7 @@ impl LaneSpool {
         fresh: Fresh,
         sealing: Sealing,
     ) -> Result<Resumed, DatabaseError> {
-        let mut rows = write.rows(self.lane())?;
+        let mut rows = write.rows(self.lane(), self.chain.head().first())?;
         let resumed = self.chain.handle_state(&mut rows, state, fresh, sealing)?;
         self.chain.trim(&mut rows, self.settings.share.grace_bytes)?;
         self.footprint = rows.footprint(self.footprint);

@@ -6,18 +6,20 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use headwater_protocol::chain::{Chain, Fresh};
+use headwater_protocol::chain::{Chain, Fresh, Sealing};
 use headwater_protocol::identity::{DeviceId, Lane};
 use redb::StorageBackend;
 use redb::backends::FileBackend;
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
+use super::carve;
 use super::damage;
 use super::database::{Database, DatabaseError, Meta, StoredLane};
 use super::format::FORMAT_VERSION;
 use super::keeper::{random, random_epoch};
 use super::lane::{LaneSettings, LaneSpool};
 use super::room::Share;
+use super::salvage::{self, Salvaged};
 use crate::config::SpoolConfig;
 
 /// Why the spool can't be opened.
@@ -74,6 +76,14 @@ pub enum OpenError {
         /// The device.
         found: DeviceId,
     },
+    /// What could be read of a damaged file can't be written.
+    #[error("write what can be read of a damaged spool to {}", path.display())]
+    Salvage {
+        /// The new file.
+        path: PathBuf,
+        /// What failed.
+        source: DatabaseError,
+    },
     /// A file that can't be used can't be moved away either.
     #[error("set {} aside as {}", path.display(), aside.display())]
     Aside {
@@ -106,21 +116,29 @@ enum Found {
 }
 
 /// Opens the database of a device in a folder. A file that can't be used is set aside, never deleted.
-pub(super) fn open(config: &SpoolConfig, device: DeviceId) -> Result<Opened, OpenError> {
+/// Of a damaged one everything that can be read is taken over.
+pub(super) fn open(
+    config: &SpoolConfig,
+    device: DeviceId,
+    sealing: Sealing,
+) -> Result<Opened, OpenError> {
     let folder = &config.dir;
     let make = DirBuilder::new().recursive(true).mode(0o700).create(folder);
     make.map_err(|source| OpenError::Folder { path: folder.clone(), source })?;
     let path = folder.join(FILE);
+    salvage::settle(&path)?;
     for _ in 0..2 {
-        let why = match find_noted(&path, config, device)? {
+        match find_noted(&path, config, device)? {
             Found::Usable(opened) => return Ok(*opened),
             Found::Damaged(cause) => {
-                let aside = set_aside(&path, "damaged")?;
+                let salvaged = salvage::salvage(&path, config, device, sealing)?;
+                let Salvaged { aside, batches, records, unproven } = salvaged;
                 error!(
                     file = %aside.display(), cause = &cause as &dyn std::error::Error,
-                    "the spool is damaged: it was set aside, and the agent goes on with a fresh one"
+                    batches, records, unproven,
+                    "the spool is damaged: it was set aside, what could be read of it was taken over; what is \
+                     missing is read again from its files, or declared"
                 );
-                "damaged"
             }
             Found::OtherDevice(other) => {
                 let aside = set_aside(&path, "other-device")?;
@@ -128,10 +146,8 @@ pub(super) fn open(config: &SpoolConfig, device: DeviceId) -> Result<Opened, Ope
                     file = %aside.display(), %other, %device,
                     "the spool belongs to another device, this host was enrolled again: it was set aside"
                 );
-                "other-device"
             }
-        };
-        info!(why, "a fresh spool is made");
+        }
     }
     let source = io::Error::new(io::ErrorKind::InvalidData, "a fresh file can't be used either");
     Err(OpenError::File { path, source })
@@ -157,7 +173,7 @@ fn find_noted(path: &Path, config: &SpoolConfig, device: DeviceId) -> Result<Fou
     if let Err(TryLockError::WouldBlock) = open_file(path)?.try_lock() {
         return Err(OpenError::Locked { path: path.to_owned() });
     }
-    if let Some(note) = damage::take_note(&config.dir) {
+    if let Some(note) = damage::noted(&config.dir) {
         return Ok(Found::Damaged(DatabaseError::Noted(note.into_boxed_str())));
     }
     find_watched(FileBackend::new(open_file(path)?), path, config, device)
@@ -171,7 +187,7 @@ fn find_watched(
 ) -> Result<Found, OpenError> {
     let found = damage::watch(&config.dir, || find(storage, path, config, device));
     found.unwrap_or_else(|| {
-        let note = damage::take_note(&config.dir).unwrap_or_default();
+        let note = damage::noted(&config.dir).unwrap_or_default();
         Ok(Found::Damaged(DatabaseError::Noted(note.into_boxed_str())))
     })
 }
@@ -187,6 +203,10 @@ fn find(
         Err(error) => return blame(path, error),
     };
     let found = match database.meta() {
+        // A database that says nothing of itself is a new one only if no batch was ever written to it.
+        Ok(None) if holds_batches(path, device) => {
+            return Ok(Found::Damaged(DatabaseError::Unmarked));
+        }
         Ok(None) => {
             let fresh = fresh(database, config, device);
             return fresh
@@ -196,9 +216,9 @@ fn find(
         Ok(Some(meta)) => meta,
         Err(error) => return blame(path, error),
     };
-    let (found, newest) = (found, FORMAT_VERSION);
-    if found.format != newest {
-        return Err(OpenError::Newer { path: path.to_owned(), found: found.format, newest });
+    if found.format != FORMAT_VERSION {
+        let (found, newest) = (found.format, FORMAT_VERSION);
+        return Err(OpenError::Newer { path: path.to_owned(), found, newest });
     }
     if found.device != device {
         return Ok(Found::OtherDevice(found.device));
@@ -209,7 +229,12 @@ fn find(
     }
 }
 
-fn open_file(path: &Path) -> Result<File, OpenError> {
+fn holds_batches(path: &Path, device: DeviceId) -> bool {
+    let found = File::open(path).and_then(|file| carve::search(&file, device));
+    found.is_ok_and(|found| !found.places.is_empty() || found.unproven > 0)
+}
+
+pub(super) fn open_file(path: &Path) -> Result<File, OpenError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
     options.open(path).map_err(|source| OpenError::File { path: path.to_owned(), source })
@@ -241,7 +266,7 @@ fn stored(database: Database, config: &SpoolConfig) -> Result<Opened, DatabaseEr
     Ok(Opened { database, live, bulk, horizon })
 }
 
-fn settings(config: &SpoolConfig, lane: Lane) -> LaneSettings {
+pub(super) fn settings(config: &SpoolConfig, lane: Lane) -> LaneSettings {
     LaneSettings {
         share: Share::of(config, lane),
         seal_after: match lane {
@@ -266,7 +291,7 @@ fn blame(path: &Path, error: DatabaseError) -> Result<Found, OpenError> {
     })
 }
 
-fn set_aside(path: &Path, why: &str) -> Result<PathBuf, OpenError> {
+pub(super) fn set_aside(path: &Path, why: &str) -> Result<PathBuf, OpenError> {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let aside = path.with_file_name(format!("{FILE}.{why}-{}", since.as_millis()));
     let moved = fs::rename(path, &aside);

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot prepare its world has failed")]
 
 mod crash;
+mod damage;
 mod full;
 mod handshake;
 mod opening;

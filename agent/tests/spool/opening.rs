@@ -47,11 +47,14 @@ fn a_newer_format_is_refused_and_left_as_it_is() {
     let database = redb::Database::open(&path).unwrap();
     let write = database.begin_write().unwrap();
     let meta = TableDefinition::<&str, &[u8]>::new("meta");
-    write.open_table(meta).unwrap().insert("format", 2_u32.to_le_bytes().as_slice()).unwrap();
+    let mut row = 3_u32.to_le_bytes().to_vec();
+    let key = [6_u64.to_le_bytes().as_slice(), b"format", &row].concat();
+    row.extend_from_slice(&blake3::hash(&key).as_bytes()[..8]);
+    write.open_table(meta).unwrap().insert("format", row.as_slice()).unwrap();
     write.commit().unwrap();
     drop(database);
     let error = open(&config, DEVICE).expect_err("the format is newer");
-    assert!(matches!(error, OpenError::Newer { found: 2, newest: 1, .. }), "{error:?}");
+    assert!(matches!(error, OpenError::Newer { found: 3, newest: 2, .. }), "{error:?}");
     assert!(error.to_string().contains("install the newer agent again"));
     assert!(path.exists() && names(folder.path()).len() <= 2, "nothing was set aside");
 }

@@ -88,6 +88,17 @@ impl World {
         (folder, config)
     }
 
+    /// Stops a spool whose file may be damaged still: redb can panic when it closes one.
+    pub(crate) fn stop_whatever(self) -> (TempDir, SpoolConfig) {
+        let Self { folder, config, running, writer, landing, reader, .. } = self;
+        let stopped = || {
+            drop(running.stop());
+            drop((writer, landing, reader));
+        };
+        drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(stopped)));
+        (folder, config)
+    }
+
     pub(crate) fn lane(&self, lane: Lane) -> LaneView {
         self.reader.view().borrow().lane(lane).clone()
     }
@@ -155,11 +166,40 @@ impl World {
         self.runtime.block_on(self.reader.handle_state(state)).ok()?.ok()
     }
 
+    /// The bytes of a row; `None` if the spool ends over it.
+    pub(crate) fn try_read(&self, lane: Lane, row: Row) -> Option<Vec<u8>> {
+        self.runtime.block_on(self.reader.read(lane, row)).ok()?
+    }
+
+    /// Waits until nothing of a lane waits; `None` if the spool ends instead.
+    pub(crate) fn try_wait_sealed(&self, lane: Lane) -> Option<()> {
+        let mut view = self.reader.view();
+        let wait = view.wait_for(|view| view.lane(lane).pending_records == 0);
+        let waited = async { tokio::time::timeout(DEADLINE, wait).await.expect("in time").is_ok() };
+        let sealed = self.runtime.block_on(self.reader.seal()).is_ok();
+        (sealed && self.runtime.block_on(waited)).then_some(())
+    }
+
+    /// Hands a batch to a ledger and the ledger's answer back.
+    pub(crate) fn ship_bytes(&self, node: &mut Node, bytes: &[u8]) {
+        match node.apply(bytes) {
+            Outcome::Applied(applied) | Outcome::Duplicate(applied) => {
+                _ = self.ack(applied.ack(LOG))
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// Waits for a spool that can't go on, and gives what is left of it.
     pub(crate) fn end(self) -> (TempDir, SpoolConfig) {
         let Self { folder, config, running, writer, landing, reader, .. } = self;
-        drop((writer, landing, reader));
-        running.join().expect_err("it says why it could not go on");
+        // It ends with the reason, or because nobody uses it: a reader meets damage before the thread does.
+        // redb can panic once more when it is dropped after a panic; a released build has ended by then.
+        let ended = || {
+            drop((writer, landing, reader));
+            drop(running.join());
+        };
+        drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(ended)));
         (folder, config)
     }
 
@@ -189,6 +229,10 @@ pub(crate) struct Node {
 impl Node {
     pub(crate) fn new() -> Self {
         Self { ledger: ShardLedger::new(ShardId(0)), applied: Vec::new() }
+    }
+
+    pub(crate) fn state(&self, lane: Lane) -> LaneState {
+        self.ledger.lane_state(DEVICE, lane, LOG)
     }
 
     pub(crate) fn apply(&mut self, bytes: &[u8]) -> Outcome {

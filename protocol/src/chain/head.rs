@@ -79,6 +79,12 @@ impl Head {
         self.archive_first
     }
 
+    /// The first row of the chain's present epoch, or the row of the next batch.
+    #[must_use]
+    pub fn first(&self) -> Row {
+        self.first
+    }
+
     /// The row of the next batch.
     #[must_use]
     pub fn next(&self) -> Row {

@@ -139,6 +139,7 @@ impl Chain {
                 undecided: false,
                 given_up: None,
                 before: None,
+                torn: false,
                 info: None,
             });
             if sealed.highest.position < known.mark.position {
@@ -216,6 +217,7 @@ impl<R: Rows> Opening<'_, R> {
         let mut at = known.map_or(sealed.origin, |known| known.mark);
         if let Some(again) = self.chain.streams.get_mut(&going.on) {
             again.given_up = None;
+            again.torn = false;
             let own = (sealed.highest.position, sealed.check);
             let before = sealed.before.or((own.1 != Check::NONE).then_some(own));
             again.before = before.filter(|(position, _)| file && at.position > *position);
@@ -225,7 +227,11 @@ impl<R: Rows> Opening<'_, R> {
         if file && !self.rule(Rule::SealHeld) {
             return Ok(());
         }
+        let reread = file && sealed.torn;
         for (span, row) in held {
+            if reread && span.start.position > at.position {
+                return Ok(());
+            }
             if span.end.position > at.position {
                 at = self.held_batch(going, at, (span, *row), &sealed)?;
             }

@@ -47,6 +47,12 @@ impl Stock {
         self.archive.bytes + self.grace.bytes + self.unsent.bytes
     }
 
+    /// Records of all rows.
+    #[must_use]
+    pub fn records(&self) -> u64 {
+        self.archive.records + self.grace.records + self.unsent.records
+    }
+
     /// Bytes that are kept against a ledger that comes back older.
     #[must_use]
     pub fn kept_bytes(&self) -> u64 {
