@@ -3,6 +3,7 @@
 mod enrolling;
 mod error;
 mod running;
+mod spooling;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -53,6 +54,9 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Look at what is kept on this host's disk until it is stored.
+    #[command(subcommand, before_long_help = SPOOL_EXAMPLES)]
+    Spool(spooling::SpoolCommand),
     /// Look at the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -99,6 +103,7 @@ fn dispatch(cli: Cli) -> Result<(), CliError> {
         }
         Some(Command::Enrol(args)) => enrolling::enrol(args, || load(config)),
         Some(Command::Status { json }) => show_status(&load(config)?.config, json),
+        Some(Command::Spool(command)) => spooling::run(command, &load(config)?.config),
         Some(Command::Config(ConfigCommand::Check)) => {
             let loaded = load(config)?;
             check(&loaded);
@@ -180,6 +185,13 @@ Examples:
   headwater-agent enrol                          ask for the token
   headwater-agent enrol --token-stdin < token    for scripts
   headwater-agent enrol --token-file /run/join-token --name edge-01 --label site=osl-1
+";
+
+const SPOOL_EXAMPLES: &str = "\
+Examples:
+  headwater-agent spool verify                            while the agent is stopped
+  headwater-agent spool export | jq .body                 also while it runs
+  headwater-agent spool export spool.redb.damaged-1764180000000
 ";
 
 #[cfg(test)]

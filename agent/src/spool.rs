@@ -13,6 +13,7 @@
 //! can't be used is deleted: it is set aside. The process goes on after a failed commit: what reached
 //! the disk is unknown then, and a restart finds out.
 
+pub mod audit;
 mod carve;
 mod damage;
 mod database;

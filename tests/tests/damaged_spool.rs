@@ -3,13 +3,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 use headwater_protocol::record::Cause;
 use headwater_tests::draws::{Draws, seed_of_this_run};
+use headwater_tests::process::run;
 use headwater_tests::site::Site;
 use headwater_tests::waiting::until;
+use headwater_tests::witness::{Line, number_of};
+use serde_json::Value;
 
 /// What happens to the bytes of a file.
 type Damage = fn(&mut Draws, &mut Vec<u8>);
@@ -51,11 +55,17 @@ fn a_damaged_spool_loses_and_doubles_no_line_and_declares_what_it_lost_of_sample
             let waits = |lane: &str, least| status[lane]["unsent_records"].as_u64() >= Some(least);
             waits("bulk", LINES) && waits("live", 50)
         });
+        let verify = |site: &Site| run(&mut site.agent.command(&["spool", "verify"]));
+        verify(&site).expect_refusal(7, &["another process has it open"]);
         site.agent.kill();
+        let whole = verify(&site).expect_success("verify");
+        assert!(whole.stdout.contains("whole"), "{}", whole.stdout);
         let file = site.agent.spool().join("spool.redb");
         let mut bytes = fs::read(&file).unwrap();
         damage(&mut draws, &mut bytes);
         fs::write(&file, &bytes).unwrap();
+        verify(&site).expect_refusal(9, &["the spool is damaged", "start the agent"]);
+        expect_export(&site, what);
         site.aggregator.start_and_wait();
         site.agent.start();
         // Damage that is met only when it is read ends the process: a service manager starts it again.
@@ -76,6 +86,27 @@ fn a_damaged_spool_loses_and_doubles_no_line_and_declares_what_it_lost_of_sample
     device.ticks_are_contiguous_or_declared().unwrap();
     let suspected = device.gaps.iter().filter(|it| it.gap.cause == Cause::Suspected).count();
     assert!(suspected >= 4, "each damage is declared: {:?}", device.gaps);
+}
+
+/// Whatever became of the file, what stands in it can be read by a person.
+fn expect_export(site: &Site, what: &str) {
+    let export = run(&mut site.agent.command(&["spool", "export"])).expect_success("export");
+    let rows = export.stdout.lines().map(|row| serde_json::from_str::<Value>(row).unwrap());
+    let lines: Vec<Value> = rows.filter(|row| row["kind"] == "line").collect();
+    assert!(export.stderr.contains(" records of device "), "{what}: {}", export.stderr);
+    for line in lines.iter().filter(|line| line["body"].is_string()) {
+        let body = line["body"].as_str().unwrap().as_bytes();
+        let number = number_of(body).expect("a line that was written begins with its number");
+        let same = |log: &String| Line::of(site.witness.seed, number, log).body == body;
+        assert!(site.witness.logs.iter().any(same), "{what}: {line}");
+    }
+    if what.contains("beginning") {
+        let numbers = lines.iter().filter_map(|line| number_of(line["body"].as_str()?.as_bytes()));
+        let numbers: BTreeSet<u64> = numbers.collect();
+        let waited = site.witness.lines() - LINES..site.witness.lines();
+        let readable = waited.filter(|number| numbers.contains(number)).count() as u64;
+        assert!(readable > LINES / 100 * 95, "what waits to be sent can be read: {readable}");
+    }
 }
 
 fn aside(spool: &Path) -> usize {

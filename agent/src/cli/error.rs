@@ -20,6 +20,7 @@ pub(super) enum Code {
     Unreachable = 4,
     NotAllowed = 5,
     Conflict = 7,
+    CheckFailed = 9,
     Unsafe = 10,
     Interrupted = 130,
 }
@@ -94,6 +95,20 @@ impl CliError {
         }
     }
 
+    /// A spool that can't be opened.
+    pub(super) fn open(error: &OpenError) -> Self {
+        match error {
+            OpenError::Locked { .. } => Self::of(Code::Conflict, error),
+            OpenError::Newer { .. } => Self::of(Code::Unsafe, error),
+            OpenError::Folder { .. } | OpenError::File { .. } => Self::of(Code::Failed, error)
+                .next("check spool.dir: its owner is the user that runs the agent, and its disk works"),
+            OpenError::Database { .. }
+            | OpenError::OtherDevice { .. }
+            | OpenError::Salvage { .. }
+            | OpenError::Aside { .. } => Self::of(Code::Failed, error),
+        }
+    }
+
     /// An agent that could not go on.
     pub(super) fn agent(error: &AgentError) -> Self {
         match error {
@@ -101,22 +116,11 @@ impl CliError {
                 .next("headwater-agent enrol, with a token from: headwater tokens create"),
             AgentError::Identity(_) => Self::of(Code::NotAllowed, error)
                 .next("headwater-agent enrol --force makes a new identity"),
-            AgentError::Open(OpenError::Locked { .. }) => Self::of(Code::Conflict, error),
-            AgentError::Open(OpenError::Newer { .. }) => Self::of(Code::Unsafe, error),
-            AgentError::Open(OpenError::Folder { .. } | OpenError::File { .. }) => {
-                Self::of(Code::Failed, error)
-                    .next("check spool.dir: its owner is the user that runs the agent, and its disk works")
-            }
+            AgentError::Open(error) => Self::open(error),
             AgentError::Spool(_) => Self::of(Code::Failed, error)
                 .next("start the agent again: what was committed is there; if it fails again, check the disk"),
             AgentError::Ship(ShipError::OtherDevice { .. }) => Self::of(Code::Conflict, error),
-            AgentError::Open(
-                OpenError::Database { .. }
-                | OpenError::OtherDevice { .. }
-                | OpenError::Salvage { .. }
-                | OpenError::Aside { .. },
-            )
-            | AgentError::Enrolment(_)
+            AgentError::Enrolment(_)
             | AgentError::Ship(ShipError::Spool(_))
             | AgentError::Tail(_)
             | AgentError::Thread { .. }

@@ -261,6 +261,16 @@ impl Database {
         Ok(Some(batch.into_bytes()))
     }
 
+    /// Compares a row with its link and, from `first` on, with the row before it.
+    pub(super) fn compare(&self, lane: Lane, row: Row, first: Row) -> Result<(), DatabaseError> {
+        let read = self.0.begin_read().map_err(DatabaseError::Begin)?;
+        let table = read.open_table(batches(lane)).map_err(DatabaseError::Table)?;
+        let links = read.open_table(links(lane)).map_err(DatabaseError::Table)?;
+        let bytes = table.get(row.0).map_err(DatabaseError::Page)?;
+        let bytes = bytes.ok_or(DatabaseError::Missing { lane, row })?.value().to_vec();
+        whole(bytes, &links, (lane, row), first).map(drop)
+    }
+
     /// Begins a transaction. There is one at a time.
     pub(super) fn begin(&self) -> Result<Transaction, DatabaseError> {
         let mut write = self.0.begin_write().map_err(DatabaseError::Begin)?;

@@ -304,4 +304,4 @@ pub(super) fn set_aside(path: &Path, why: &str) -> Result<PathBuf, OpenError> {
 }
 
 /// The database's name in its folder.
-const FILE: &str = "spool.redb";
+pub(super) const FILE: &str = "spool.redb";
