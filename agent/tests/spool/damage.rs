@@ -2,8 +2,12 @@
 //! files or declared, and nothing has to be done by hand.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
 use std::ops::Range;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::Command;
 
 use headwater_agent::config::SpoolConfig;
 use headwater_agent::tail::Landing;
@@ -80,47 +84,103 @@ fn a_salvage_that_is_killed_at_any_step_is_done_again() {
     assert!(after.gaps().is_empty(), "nothing was salvaged again: {:?}", after.gaps());
 }
 
+/// The test runs itself as a process of its own: redb can panic while it unwinds from a panic, which ends a
+/// process as a kill does. Then the next process goes on with what is left, as a service manager has it.
 #[test]
 fn whatever_damages_the_file_lines_are_stored_once_and_samples_once_or_declared() {
+    let number = |name: &str, otherwise| {
+        std::env::var(name).map_or(otherwise, |text| text.parse::<u64>().unwrap())
+    };
+    let (mut first, count) =
+        (number("HEADWATER_SEED", 1), number("HEADWATER_MUTATIONS", MUTATIONS));
+    let end = first + count;
+    if let Some(place) = std::env::var_os("HEADWATER_DAMAGE_DIR") {
+        return damage_and_settle(Path::new(&place), first..end);
+    }
+    let place = tempfile::tempdir().unwrap();
+    let mut aborted = 0;
+    loop {
+        let mut life = Command::new(std::env::current_exe().unwrap());
+        life.args(["--exact", "--nocapture"]).arg(
+            "damage::whatever_damages_the_file_lines_are_stored_once_and_samples_once_or_declared",
+        );
+        life.env("HEADWATER_DAMAGE_DIR", place.path()).env("RUST_BACKTRACE", "0");
+        life.env("HEADWATER_SEED", first.to_string());
+        life.env("HEADWATER_MUTATIONS", (end - first).to_string());
+        let ended = life.output().unwrap();
+        if ended.status.success() {
+            break;
+        }
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.signal(), Some(6), "a damage was not survived:\n{said}");
+        first = fs::read_to_string(place.path().join("seed")).unwrap().parse().unwrap();
+        aborted += 1;
+        assert!(aborted <= count, "it goes on");
+    }
+    let rows = fs::read_to_string(place.path().join("tally")).unwrap();
+    let of = |word: &str| rows.lines().filter(|row| row.contains(word)).count();
+    let (salvaged, incomplete) = (of("set aside"), of("samples lost"));
+    eprintln!(
+        "{count} damages: {salvaged} files set aside, {incomplete} with samples lost and declared, \
+         {aborted} processes ended by redb"
+    );
+    let kinds: BTreeSet<&str> = rows.lines().filter_map(|row| row.split(':').next()).collect();
+    assert!(count < MUTATIONS || kinds.len() == 5, "not covered: {kinds:?}");
+    assert!(count < MUTATIONS || (salvaged > 0 && incomplete > 0), "not covered");
+}
+
+/// One life: damages a file per seed and lets the agent come to stand on it.
+fn damage_and_settle(place: &Path, seeds: Range<u64>) {
     let filled = Filled::new();
-    let count = std::env::var("HEADWATER_MUTATIONS").map_or(MUTATIONS, |it| it.parse().unwrap());
-    let first = std::env::var("HEADWATER_SEED").map_or(1, |it| it.parse().unwrap());
-    let mut kinds = BTreeSet::new();
-    let (mut salvaged, mut incomplete) = (0, 0);
-    for seed in first..first + count {
+    for seed in seeds {
+        fs::write(place.join("seed"), seed.to_string()).unwrap();
         let mut draws = Draws(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         let (kind, damaged) = mutate(&filled.bytes, &mut draws);
-        kinds.insert(kind);
         let replay = format!(
             "{kind}; replay: HEADWATER_SEED={seed} HEADWATER_MUTATIONS=1 cargo test -p headwater-agent \
              --test spool whatever_damages"
         );
-        let after = filled.after(&damaged, &replay);
+        let after = filled.settle(folder_of_this_life(place, &damaged), &replay);
         let set_aside = after.names().iter().any(|name| name.contains("damaged-"));
-        salvaged += u64::from(set_aside);
-        let found = values(&after.node.applied);
-        let all: Vec<i64> = (0..12).collect();
+        let (found, all) = (values(&after.node.applied), (0..12).collect::<Vec<i64>>());
         // redb keeps the commit before the last one and falls back to it where a bit of its own head says
         // so: that is a spool rolled back by one commit, in which nothing is wrong.
         let rolled_back = !set_aside && all.starts_with(&found) && found.len() + 1 == all.len();
-        if found != all && !rolled_back {
-            incomplete += 1;
+        let incomplete = found != all && !rolled_back;
+        if incomplete {
+            let in_order = found.is_sorted_by(|one, next| one < next);
+            assert!(in_order, "once and in order: {found:?}; {replay}");
+            let declared = !after.gaps().is_empty();
             assert!(
-                found.is_sorted_by(|one, next| one < next),
-                "once and in order: {found:?}; {replay}"
-            );
-            assert!(
-                !after.gaps().is_empty(),
-                "what is missing is declared: {found:?}, set aside {set_aside}, {:?}; {replay}",
+                declared,
+                "what is missing is declared: {found:?}, {:?}; {replay}",
                 after.names()
             );
         }
+        let mut tally =
+            File::options().create(true).append(true).open(place.join("tally")).unwrap();
+        let aside = if set_aside { "set aside" } else { "used" };
+        let lost = if incomplete { "samples lost" } else { "whole" };
+        writeln!(tally, "{kind}: {aside}, {lost}").unwrap();
     }
-    eprintln!(
-        "{count} damages: {salvaged} files set aside, {incomplete} with samples lost and declared"
-    );
-    assert!(count < MUTATIONS || kinds.len() == 5, "not covered: {kinds:?}");
-    assert!(count < MUTATIONS || (salvaged > 0 && incomplete > 0), "not covered");
+}
+
+/// The folder of a damaged spool: what the process before left of it, if it was ended over it.
+fn folder_of_this_life(place: &Path, damaged: &[u8]) -> TempDir {
+    let mut left = fs::read_dir(place).unwrap().map(|entry| entry.unwrap().path());
+    let left = left.find(|path: &std::path::PathBuf| path.is_dir());
+    let folder = tempfile::tempdir_in(place).unwrap();
+    match left {
+        Some(left) => {
+            for entry in fs::read_dir(&left).unwrap() {
+                let path = entry.unwrap().path();
+                fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
+            }
+            fs::remove_dir_all(left).unwrap();
+        }
+        None => fs::write(folder.path().join("spool.redb"), damaged).unwrap(),
+    }
+    folder
 }
 
 /// A stopped spool with rows in both lanes, of which a ledger has the first.
