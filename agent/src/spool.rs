@@ -23,6 +23,7 @@ mod input;
 mod keeper;
 mod lane;
 mod open;
+mod recall;
 mod room;
 mod salvage;
 mod text;
@@ -157,6 +158,8 @@ fn prepare(opened: Opened, config: &SpoolConfig, clocks: Clocks, level: i32) -> 
     Spool {
         writer: SpoolWriter { inputs: sender.clone() },
         landing: SpoolLanding {
+            folder: config.dir.clone(),
+            database: Arc::clone(&database),
             inputs: sender.clone(),
             memory: Arc::clone(&memory),
             runtime: handle,

@@ -13,7 +13,8 @@
 //! A file is continued only where its bytes before the position are the ones that were read
 //! ([`Check`]). Otherwise it was truncated or rewritten: the bytes that were not read yet are looked
 //! for in a copy beside it, else declared as a gap, and the file is read from its start as a new run.
-//! A file that is merely shorter, with the same content, is never read again.
+//! A file that is merely shorter, with the same content, is never read again. One that lost its end and has
+//! grown since is compared with what the spool still holds ([`Held`]) and goes on where it begins to differ.
 //!
 //! Rotated and deleted files keep their descriptor until their end stood still for
 //! `tail_limits.deleted_grace`. After a restart they are found among the files beside their path, also
@@ -21,7 +22,7 @@
 //! its rest, which is unpacked a little in each turn and read as the same run. Before the successor begins,
 //! it is known whether there is such a file; if not, a gap says so.
 //!
-//! What is decided stands in `resume` (pure), what is read in `file` and `lines`, where files are in
+//! What is decided stands in `resume` and `divergence` (pure), what is read in `file` and `lines`, where files are in
 //! `discover`, and [`Tail::turn`] brings them together; it never sleeps. [`run`] is the thread around
 //! it, woken by inotify and once a second in any case.
 //!
@@ -30,6 +31,7 @@
 
 mod access;
 mod discover;
+mod divergence;
 mod file;
 mod identity;
 mod known;
@@ -40,6 +42,7 @@ mod turn;
 mod watch;
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -76,6 +79,47 @@ pub trait Landing {
     /// # Errors
     /// When the spool takes nothing more; the chunk was not taken.
     fn append(&mut self, chunk: Chunk) -> Result<Landed, LandingClosed>;
+
+    /// Shows what is still held of a source, the newest first, until `take` has seen enough: everything
+    /// that was handed over and not dropped since, sent or not.
+    ///
+    /// # Errors
+    /// When the spool takes nothing more.
+    fn recall(
+        &mut self,
+        source: SourceId,
+        take: &mut dyn FnMut(&Held) -> ControlFlow<()>,
+    ) -> Result<(), LandingClosed>;
+}
+
+/// A stretch of a stream that the spool holds.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Held {
+    /// Where it belongs.
+    pub stream: Stream,
+    /// Position of its first byte.
+    pub start: u64,
+    /// Position after its last one.
+    pub end: u64,
+    /// Its lines, in order; where gaps stand there are none.
+    pub lines: Vec<HeldLine>,
+}
+
+/// A line, or lines that belong together, as the spool holds it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct HeldLine {
+    /// Position of its first byte.
+    pub start: u64,
+    /// As they stood in the file, the line's end included.
+    pub bytes: Vec<u8>,
+}
+
+impl HeldLine {
+    /// Position after its last byte.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
 }
 
 /// Where a run begins.

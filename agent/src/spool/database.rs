@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::ControlFlow;
 
 use headwater_protocol::batch::Batch;
 use headwater_protocol::chain::{Head, Link, Row, Rows, Sealed};
@@ -269,6 +270,25 @@ impl Database {
         let bytes = table.get(row.0).map_err(DatabaseError::Page)?;
         let bytes = bytes.ok_or(DatabaseError::Missing { lane, row })?.value().to_vec();
         whole(bytes, &links, (lane, row), first).map(drop)
+    }
+
+    /// Shows the batches of a lane, the newest first, until `take` has seen enough.
+    pub(super) fn newest_first(
+        &self,
+        lane: Lane,
+        mut take: impl FnMut(&Batch) -> ControlFlow<()>,
+    ) -> Result<(), DatabaseError> {
+        let read = self.0.begin_read().map_err(DatabaseError::Begin)?;
+        let table = read.open_table(batches(lane)).map_err(DatabaseError::Table)?;
+        for entry in table.iter().map_err(DatabaseError::Page)?.rev() {
+            let (_, bytes) = entry.map_err(DatabaseError::Page)?;
+            let batch = Batch::parse(bytes.value().to_vec())
+                .map_err(|source| DatabaseError::Damaged { lane, what: "batch", source })?;
+            if take(&batch).is_break() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Begins a transaction. There is one at a time.

@@ -1,6 +1,7 @@
 //! The ends that the other stages hold of the spool.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,8 +19,9 @@ use super::damage;
 use super::database::{Database, DatabaseError};
 use super::input::{Input, NoRoom};
 use super::lane::{LaneView, Lines};
+use super::recall::recall;
 use crate::limits::{CHUNK_BYTES_LEAST, CHUNK_BYTES_WAITING_MAX};
-use crate::tail::{Chunk, Known, Landed, Landing, LandingClosed, Start};
+use crate::tail::{Chunk, Held, Known, Landed, Landing, LandingClosed, Start};
 
 /// The spool as it is seen from outside.
 #[derive(Clone, Debug)]
@@ -84,6 +86,8 @@ impl SpoolWriter {
 /// Where lines of files go. For the tail's thread: it blocks while there is no room.
 #[derive(Debug)]
 pub struct SpoolLanding {
+    pub(super) folder: PathBuf,
+    pub(super) database: Arc<Database>,
     pub(super) inputs: mpsc::Sender<Input>,
     pub(super) memory: Arc<Semaphore>,
     /// Of the spool's thread: what waits for memory waits on this side.
@@ -148,6 +152,24 @@ impl Landing for SpoolLanding {
         }
         self.send(input)?;
         Ok(Landed::Taken)
+    }
+
+    fn recall(
+        &mut self,
+        source: SourceId,
+        take: &mut dyn FnMut(&Held) -> ControlFlow<()>,
+    ) -> Result<(), LandingClosed> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Input::Seal { reply })?;
+        answer.blocking_recv().map_err(|_| LandingClosed)?;
+        let recalled = || recall(&self.database, source, take);
+        // What a damaged spool does not show, it does not hold; its next start sets it aside.
+        if let Some(Err(error)) = damage::watch(&self.folder, recalled)
+            && error.is_damage()
+        {
+            damage::note(&self.folder, &error.to_string());
+        }
+        Ok(())
     }
 }
 

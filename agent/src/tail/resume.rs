@@ -18,6 +18,8 @@ pub(super) struct Seen<'a> {
     pub(super) window_before: &'a [u8],
     /// Its first bytes as they were when it was read; `None` after a restart.
     pub(super) head_before: Option<&'a [u8]>,
+    /// Its first line is the one that the run begins with.
+    pub(super) begins_with_its_line: bool,
 }
 
 /// What becomes of a file that was read before.
@@ -30,8 +32,12 @@ pub(super) enum Resume {
     /// It went back with its host, and may go on otherwise: a new run goes on where the restored spool had
     /// read it to.
     WentBack,
-    /// It lost its end, and nothing else: a new run goes on at its present end.
+    /// It lost its end: a new run goes on where it begins to differ from what was read or, if the spool
+    /// cannot show where, at its present end.
     Shorter,
+    /// It may have lost its end and gone on otherwise: if the spool shows where it begins to differ, a new
+    /// run goes on there. Else it holds something else.
+    MayBeShorter,
     /// It holds something else: a new run from its start.
     Other,
 }
@@ -50,17 +56,28 @@ pub(super) fn resume(known: &KnownStream, is_forgotten: bool, seen: &Seen<'_>) -
     }) {
         return Resume::WentBack;
     }
-    if reaches {
-        return Resume::Other;
+    match begins_alike(known, seen) {
+        Some(equal) if equal < EVIDENCE_BYTES => Resume::Other,
+        Some(_) if !reaches => Resume::Shorter,
+        _ if known.check == Check::NONE => Resume::Other,
+        Some(_) | None => Resume::MayBeShorter,
     }
-    let equal = match seen.head_before {
-        Some(before) => {
-            let length = before.len().min(seen.head.len());
-            if before[..length] == seen.head[..length] { length } else { 0 }
-        }
-        None => fingerprint(known).filter(|print| print.fits(seen.head)).map_or(0, Print::length),
-    };
-    if equal >= EVIDENCE_BYTES { Resume::Shorter } else { Resume::Other }
+}
+
+/// How many bytes at the beginning of a file are those that were read, as far as they are known; `None` if
+/// it begins with some of them.
+fn begins_alike(known: &KnownStream, seen: &Seen<'_>) -> Option<usize> {
+    if let Some(before) = seen.head_before {
+        let length = before.len().min(seen.head.len());
+        let equal = before.iter().zip(seen.head).take_while(|(one, other)| one == other).count();
+        let is_part = (EVIDENCE_BYTES..length).contains(&equal);
+        return if is_part { None } else { Some(if equal == length { length } else { 0 }) };
+    }
+    match fingerprint(known) {
+        Some(print) if print.fits(seen.head) => Some(print.length()),
+        Some(_) if seen.begins_with_its_line => None,
+        Some(_) | None => Some(0),
+    }
 }
 
 /// Whether these are the bytes that stood before the known position.
@@ -237,6 +254,7 @@ mod tests {
             window: &LONG[..50],
             window_before: b"",
             head_before: None,
+            begins_with_its_line: false,
         };
         let grown = Seen { size: 90, ..seen };
         let rewritten = Seen { window: &OTHER[..50], ..seen };
@@ -259,15 +277,30 @@ mod tests {
     fn a_shorter_file_is_the_same_only_if_enough_of_it_is() {
         let at_200 = known(&LONG, 200, Check(7));
         let heading = known(b"heading\n", 200, Check(7));
-        let seen =
-            Seen { size: 120, head: &LONG, window: &LONG, window_before: b"", head_before: None };
+        let seen = Seen {
+            size: 120,
+            head: &LONG,
+            window: &LONG,
+            window_before: b"",
+            head_before: None,
+            begins_with_its_line: false,
+        };
         let other = Seen { head: &OTHER, ..seen };
         let empty = Seen { size: 0, head: b"", ..seen };
         let short = Seen { size: 80, head: &LONG[..80], ..seen };
         let remembered = Seen { head_before: Some(&LONG), ..short };
         let other_than_remembered = Seen { head_before: Some(&LONG), ..other };
         let same_heading = Seen { head: b"heading\nnew", ..seen };
+        let grown = Seen { size: 300, ..seen };
+        let no_bytes = known(&LONG, 200, Check::NONE);
+        let one_line = Seen { head: &OTHER, begins_with_its_line: true, ..seen };
+        let partly = [&LONG[..70], &OTHER[..30]].concat();
+        let remembered_in_part = Seen { head: &partly, ..remembered };
         let cases = [
+            ("lost its end and grew", &at_200, grown, Resume::MayBeShorter),
+            ("ended by a gap", &no_bytes, grown, Resume::Other),
+            ("begins with the same line", &at_200, one_line, Resume::MayBeShorter),
+            ("begins as remembered", &at_200, remembered_in_part, Resume::MayBeShorter),
             ("lost its end", &at_200, seen, Resume::Shorter),
             ("another file", &at_200, other, Resume::Other),
             ("empty", &at_200, empty, Resume::Other),
@@ -291,6 +324,7 @@ mod tests {
             window: &LONG,
             window_before: &LONG[..60],
             head_before: None,
+            begins_with_its_line: false,
         };
         let otherwise = Seen { window_before: &OTHER[..60], ..seen };
         let fits = KnownStream { position: 100, check: Check::of(&LONG), ..restored.clone() };

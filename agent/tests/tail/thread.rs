@@ -2,6 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use headwater_agent::config::{Config, Globs, Multiline, StartAt, TailConfig};
 use headwater_agent::tail::{
-    self, Chunk, FileStatuses, Known, Landed, Landing, LandingClosed, Start, TailError,
+    self, Chunk, FileStatuses, Held, Known, Landed, Landing, LandingClosed, Start, TailError,
 };
 use headwater_protocol::position::{Run, SourceId, Stream};
 use headwater_protocol::record::SourceInfo;
@@ -100,6 +101,14 @@ impl Landing for Shared {
             received.bytes.extend(bytes);
         }
         Ok(Landed::Taken)
+    }
+
+    fn recall(
+        &mut self,
+        _: SourceId,
+        _: &mut dyn FnMut(&Held) -> ControlFlow<()>,
+    ) -> Result<(), LandingClosed> {
+        Ok(())
     }
 }
 

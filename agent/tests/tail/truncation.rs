@@ -239,6 +239,132 @@ fn a_file_that_lost_its_end_goes_on_there_and_nothing_is_read_twice() {
 }
 
 #[test]
+fn a_file_that_lost_its_end_and_grew_before_anybody_looked_goes_on_where_it_differs() {
+    // Cut within a batch, at its start, to less than a fingerprint; grown less and more than it had been.
+    for (read, kept, new, restarted) in [
+        (100, 50, 20, false),
+        (100, 50, 20, true),
+        (100, 50, 90, false),
+        (100, 50, 90, true),
+        (100, 49, 90, true),
+        (100, 23, 300, true),
+        (30, 16, 3, true),
+        (30, 16, 90, true),
+    ] {
+        let mut world = World::new("x.log");
+        world.append("x.log", numbered(0..read));
+        world.run();
+        if restarted {
+            world.kill();
+        }
+        world.truncate("x.log", kept * LINE);
+        world.append("x.log", numbered(200..200 + new));
+        world.run();
+        world.append("x.log", numbered(900..901));
+        world.restart();
+        let expected: Vec<u64> = (0..read).chain(200..200 + new).chain(900..901).collect();
+        let name = format!("{kept} of {read} lines kept, {new} new ones, restarted {restarted}");
+        assert_eq!(numbers(&world.lines()), expected, "{name}");
+        assert_eq!((world.gaps(), world.runs()), (vec![(Cause::Regressed, 0)], 2), "{name}");
+    }
+}
+
+#[test]
+fn a_file_that_loses_its_end_again_and_again_doubles_nothing() {
+    let mut world = World::new("x.log");
+    world.append("x.log", numbered(0..100));
+    world.run();
+    let mut expected: Vec<u64> = (0..100).collect();
+    // Within the last run, before it, and before the one before it.
+    for (round, kept) in [60, 80, 50, 30, 90].into_iter().enumerate() {
+        let first = 1_000 * (round as u64 + 1);
+        world.truncate("x.log", kept * LINE);
+        world.append("x.log", numbered(first..first + 90));
+        if round % 2 == 0 {
+            world.kill();
+        }
+        world.run();
+        expected.extend(first..first + 90);
+        assert_eq!(numbers(&world.lines()), expected, "round {round}");
+    }
+    assert_eq!(world.gaps(), [(Cause::Regressed, 0); 5]);
+}
+
+#[test]
+fn a_line_that_was_cut_and_written_on_is_read_whole_and_the_ones_before_it_are_not() {
+    let mut world = World::new("x.log");
+    world.append("x.log", numbered(0..100));
+    world.run();
+    world.kill();
+    world.truncate("x.log", 50 * LINE + 12);
+    world.append("x.log", numbered(200..290));
+    world.run();
+    let lines = world.lines();
+    assert_eq!(lines[100], format!("2026-11-21T1{}", numbered(200..201).trim_end()));
+    assert_eq!(numbers(&lines[101..]), (201..290).collect::<Vec<_>>());
+}
+
+#[test]
+fn beyond_what_the_spool_holds_a_file_that_grew_again_is_read_from_its_start() {
+    for lost_spool in [false, true] {
+        let mut world = World::new("x.log");
+        world.append("x.log", numbered(0..100));
+        world.run();
+        world.kill();
+        world.memory.0.borrow_mut().held_from = 70 * LINE;
+        world.memory.0.borrow_mut().lost_spool = lost_spool;
+        world.truncate("x.log", 50 * LINE);
+        world.append("x.log", numbered(200..290));
+        world.run();
+        let expected: Vec<u64> = (0..100).chain(0..50).chain(200..290).collect();
+        assert_eq!(numbers(&world.lines()), expected, "nothing is lost where it cannot be told");
+    }
+}
+
+#[test]
+fn a_heading_that_is_kept_is_no_evidence_and_what_is_new_behind_it_is_read() {
+    for new in [3, 90] {
+        let heading = format!("{}\n", "=".repeat(500));
+        let mut world = World::new("x.log");
+        world.append("x.log", heading.clone() + &numbered(0..50));
+        world.run();
+        fs::write(world.path("x.log"), heading + &numbered(100..100 + new)).unwrap();
+        world.run();
+        let mut lines = world.lines();
+        lines.retain(|line| !line.starts_with('='));
+        let expected: Vec<u64> = (0..50).chain(100..100 + new).collect();
+        assert_eq!(numbers(&lines), expected, "{new} new lines");
+    }
+}
+
+#[test]
+fn a_file_that_was_copied_and_truncated_keeps_its_copy_however_long_its_heading() {
+    for restarted in [false, true] {
+        let heading = format!("{}\n", "=".repeat(2_000));
+        let mut world = World::new("x.log");
+        world.append("x.log", heading.clone() + &numbered(0..10));
+        world.run();
+        if restarted {
+            world.kill();
+        }
+        world.append("x.log", numbered(10..20));
+        world.copy("x.log", "x.log.1");
+        world.truncate("x.log", 0);
+        world.append("x.log", heading.clone() + &numbered(20..60));
+        world.run();
+        world.pass_the_grace();
+        let mut lines = world.lines();
+        lines.retain(|line| !line.starts_with('='));
+        let mut found = numbers(&lines);
+        found.sort_unstable();
+        assert_eq!(found, (0..60).collect::<Vec<_>>(), "restarted {restarted}");
+    }
+}
+
+/// Bytes of a numbered line.
+const LINE: u64 = 45;
+
+#[test]
 fn a_new_log_with_the_same_heading_is_not_taken_for_the_old_one() {
     for restarted in [false, true] {
         let mut world = World::new("x.log");

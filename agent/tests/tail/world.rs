@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -15,8 +16,8 @@ use headwater_agent::config::{
     ByteCount, Config, Globs, LongLine, Multiline, StartAt, TailConfig, TailLimits,
 };
 use headwater_agent::tail::{
-    CHUNK_BYTES_MAX, CHUNK_LINES_MAX, Chunk, FileStatus, Known, KnownStream, Landed, Landing,
-    LandingClosed, Line, Moment, Notice, Start, Tail,
+    CHUNK_BYTES_MAX, CHUNK_LINES_MAX, Chunk, FileStatus, Held, HeldLine, Known, KnownStream,
+    Landed, Landing, LandingClosed, Line, Moment, Notice, Start, Tail,
 };
 use headwater_protocol::position::{Check, Run, SourceId, Stream};
 use headwater_protocol::record::{Cause, Gap, Part, SourceInfo};
@@ -32,6 +33,8 @@ pub(crate) struct Store {
     pub(crate) resync: bool,
     /// Nothing is known yet.
     pub(crate) waits: bool,
+    /// What lies before it is trimmed from the spool, in every run.
+    pub(crate) held_from: u64,
     /// The spool was lost: only the ledger's positions are known.
     pub(crate) lost_spool: bool,
 }
@@ -115,6 +118,19 @@ impl Landing for Memory {
         }
         Ok(Landed::Taken)
     }
+
+    fn recall(
+        &mut self,
+        source: SourceId,
+        take: &mut dyn FnMut(&Held) -> ControlFlow<()>,
+    ) -> Result<(), LandingClosed> {
+        let store = self.0.borrow();
+        let own = store.streams.iter().rev().filter(|(stream, _)| stream.source == source);
+        let held = own.flat_map(|(stream, stored)| stored.held(*stream));
+        let held = held.filter(|held| !store.lost_spool && held.start >= store.held_from);
+        let _ = held.into_iter().try_for_each(|held| take(&held));
+        Ok(())
+    }
 }
 
 impl Store {
@@ -172,6 +188,32 @@ impl Stored {
         }
     }
 
+    /// As batches of a few records each, the newest first.
+    fn held(&self, stream: Stream) -> Vec<Held> {
+        let place = |record: &Stretch| match record {
+            Stretch::Line { start, end, .. } | Stretch::Gap { start, end, .. } => (*start, *end),
+        };
+        let line = |record: &Stretch| match record {
+            Stretch::Line { body, part, start, .. } => {
+                Some(HeldLine { start: *start, bytes: [body, end_of(*part)].concat() })
+            }
+            Stretch::Gap { .. } => None,
+        };
+        let batch = |records: &[Stretch]| Held {
+            stream,
+            start: place(&records[0]).0,
+            end: place(&records[records.len() - 1]).1,
+            lines: records.iter().filter_map(line).collect(),
+        };
+        let mut held: Vec<Held> = self.records.chunks(7).map(batch).collect();
+        if self.records.is_empty() {
+            let (start, end) = (self.start, self.position);
+            held.push(Held { stream, start, end, lines: Vec::new() });
+        }
+        held.reverse();
+        held
+    }
+
     fn take_gap(&mut self, end: u64, gap: Gap, check: Check) {
         assert!(end >= self.position, "positions grow");
         self.records.push(Stretch::Gap { gap, start: self.position, end });
@@ -202,11 +244,7 @@ impl Stored {
         for record in &self.records {
             if let Stretch::Line { body, part, .. } = record {
                 bytes.extend_from_slice(body);
-                bytes.extend_from_slice(match part {
-                    Part::Whole => b"\n",
-                    Part::WholeCrLf => b"\r\n",
-                    Part::Continued | Part::Unended => b"",
-                });
+                bytes.extend_from_slice(end_of(*part));
             }
         }
         bytes
@@ -397,6 +435,15 @@ impl World {
 
     pub(crate) fn was_told(&self, wanted: fn(&Notice) -> bool) -> usize {
         self.notices.iter().filter(|notice| wanted(notice)).count()
+    }
+}
+
+/// The bytes of a line's end.
+fn end_of(part: Part) -> &'static [u8] {
+    match part {
+        Part::Whole => b"\n",
+        Part::WholeCrLf => b"\r\n",
+        Part::Continued | Part::Unended => b"",
     }
 }
 

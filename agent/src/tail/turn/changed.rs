@@ -2,6 +2,9 @@
 //! What was not read of the old content is looked for in a copy.
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io;
+use std::ops::ControlFlow;
 
 use headwater_protocol::position::Stream;
 use headwater_protocol::record::Cause;
@@ -10,10 +13,11 @@ use super::packed::Rest;
 use super::scan::Sighted;
 use super::{Interrupt, Role, Start, Tail, Tailed};
 use crate::tail::discover::{Discovery, stem};
-use crate::tail::identity::{head_of, is_repetitive, window_of};
+use crate::tail::divergence::{Divergence, Next, Same, Verdict};
+use crate::tail::identity::{bytes_at, head_of, is_repetitive, window_of};
 use crate::tail::notice::Notice;
 use crate::tail::resume::{Kind, Likeness, Original, Resume, Seen, alike, classify, lost, resume};
-use crate::tail::{Landing, Moment};
+use crate::tail::{HeldLine, Landing, Moment, Start as RunStart};
 
 impl<L: Landing> Tail<L> {
     /// Goes on with a file whose source was read before, if it is still what it was.
@@ -39,30 +43,70 @@ impl<L: Landing> Tail<L> {
             window: &window,
             window_before: &window_before,
             head_before: (!file.head.is_empty()).then_some(&file.head),
+            begins_with_its_line: RunStart::new(0, &head).content == stream.run.content(),
         };
         match resume(&known, self.streams().is_forgotten(stream), &seen) {
-            _ if self.is_carried_by_a_copy(stream) => self.begin_anew(file, stream, now),
+            _ if self.is_carried_by_a_copy(stream) => {
+                self.begin_anew(file, stream, Resume::Other, now)
+            }
             // Nothing was read: what is there may have been exchanged any number of times since.
             Resume::Continue if known.position == 0 => self.read_from(file, None, 0),
             Resume::Continue => self.read_from(file, Some(stream), known.position),
             Resume::ContinueAnew => self.read_from(file, None, known.position),
             Resume::WentBack => self.read_from(file, None, before),
-            Resume::Shorter => {
-                let end = file.size_before.unwrap_or(0).max(known.position);
-                self.declare(stream, known.position..end, Cause::Regressed, now)?;
-                self.tell(Notice::Regressed { path: file.path.clone() });
-                self.begin_at(file, file.facts.size, now)
+            Resume::Shorter => match self.compare(file, stream, known.position)? {
+                Verdict::LostItsEnd(position) => self.go_back(file, stream, position, now),
+                Verdict::Unknown => self.go_back(file, stream, file.facts.size, now),
+                Verdict::Other => self.begin_anew(file, stream, Resume::Other, now),
+            },
+            change @ (Resume::MayBeShorter | Resume::Other) => {
+                self.begin_anew(file, stream, change, now)
             }
-            Resume::Other => self.begin_anew(file, stream, now),
         }
     }
 
+    /// Goes on in a file that lost its end, as a new run that begins there.
+    fn go_back(
+        &mut self,
+        file: &mut Tailed,
+        stream: Stream,
+        position: u64,
+        now: Moment,
+    ) -> Result<(), Interrupt> {
+        let read = self.streams().get(stream).map_or(0, |known| known.position);
+        let end = file.size_before.unwrap_or(0).max(read);
+        self.declare(stream, read..end, Cause::Regressed, now)?;
+        self.tell(Notice::Regressed { path: file.path.clone() });
+        file.size_before = None;
+        self.begin_at(file, position, now)
+    }
+
+    /// Compares a file with what the spool holds of its run: did it lose its end, and where.
+    fn compare(&mut self, file: &Tailed, stream: Stream, read: u64) -> Result<Verdict, Interrupt> {
+        let mut divergence = Divergence::new(stream, read, file.facts.size);
+        let mut failed = None;
+        self.landing.recall(stream.source, &mut |held| {
+            let next = same_lines(&file.file, divergence.lines(held))
+                .map(|same| divergence.handle_held(held, same));
+            match next {
+                Ok(Next::Older) => ControlFlow::Continue(()),
+                Ok(Next::Nothing) => ControlFlow::Break(()),
+                Err(error) => {
+                    failed = Some(error);
+                    ControlFlow::Break(())
+                }
+            }
+        })?;
+        failed.map_or(Ok(divergence.verdict()), |error| Err(error.into()))
+    }
+
     /// Reads a file from its start as a new run. What was not read of the old one is looked for in a
-    /// copy, else declared.
+    /// copy, else declared. One that may only have lost its end, and was not copied, goes on from there.
     fn begin_anew(
         &mut self,
         file: &mut Tailed,
         stream: Stream,
+        change: Resume,
         now: Moment,
     ) -> Result<(), Interrupt> {
         let size_before = file.size_before;
@@ -78,6 +122,12 @@ impl<L: Landing> Tail<L> {
                     return Ok(());
                 }
                 Rest::Nowhere => {
+                    if change == Resume::MayBeShorter
+                        && let Verdict::LostItsEnd(position) =
+                            self.compare(file, stream, known.position)?
+                    {
+                        return self.go_back(file, stream, position, now);
+                    }
                     if let Some((cause, end)) = lost(&known, size_before) {
                         self.declare(stream, known.position..end, cause, now)?;
                     }
@@ -189,6 +239,18 @@ impl<L: Landing> Tail<L> {
         };
         Ok(classify(known, Original::Truncated, &likeness) == Kind::Continuation)
     }
+}
+
+/// How much of the beginning of some lines a file has at the same place.
+fn same_lines(file: &File, lines: &[HeldLine]) -> io::Result<Same> {
+    for (count, line) in lines.iter().enumerate() {
+        let found = bytes_at(file, line.start, line.bytes.len())?;
+        if found != line.bytes {
+            let rest = if line.bytes.starts_with(&found) { found.len() as u64 } else { 0 };
+            return Ok(Same { lines: count, rest });
+        }
+    }
+    Ok(Same { lines: lines.len(), rest: 0 })
 }
 
 /// The files beside a file that bear a name of its family.
