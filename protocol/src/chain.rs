@@ -79,6 +79,9 @@ pub struct Chain {
     head: Head,
     streams: BTreeMap<Stream, Sealed>,
     changed: BTreeSet<Stream>,
+    /// Runs of which nothing was sealed yet. They are not durable: after a crash a run without its first
+    /// records would hide the one before it, whose rest may be lost by the same crash.
+    begun: BTreeSet<Stream>,
     samplers: BTreeMap<SourceId, Stream>,
     /// Whether the ledger has spoken since this process began.
     heard: bool,
@@ -161,8 +164,8 @@ impl Chain {
     /// The chain that a spool holds.
     #[must_use]
     pub fn restore(head: Head, streams: BTreeMap<Stream, Sealed>) -> Self {
-        let (changed, samplers) = (BTreeSet::new(), BTreeMap::new());
-        Self { head, streams, changed, samplers, heard: false, rules: Rules::default() }
+        let (changed, begun, samplers) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
+        Self { head, streams, changed, begun, samplers, heard: false, rules: Rules::default() }
     }
 
     /// Goes by other rules: for tests that break one.
@@ -185,9 +188,17 @@ impl Chain {
     }
 
     /// The streams that changed since this was last asked: they go into the same transaction. A
-    /// stream that is no longer in `streams` was forgotten.
+    /// stream that is no longer in `streams` was forgotten. One of which nothing was sealed is not durable.
     pub fn take_changed(&mut self) -> BTreeSet<Stream> {
-        std::mem::take(&mut self.changed)
+        let mut changed = std::mem::take(&mut self.changed);
+        changed.retain(|stream| !self.begun.contains(stream));
+        changed
+    }
+
+    /// Whether a run was begun by this process, and nothing of it was sealed.
+    #[must_use]
+    pub fn is_only_begun(&self, stream: Stream) -> bool {
+        self.begun.contains(&stream)
     }
 
     /// Begins a run of a source at a position.
@@ -225,7 +236,7 @@ impl Chain {
             info,
         };
         self.streams.insert(stream, sealed);
-        self.changed.insert(stream);
+        self.begun.insert(stream);
         stream
     }
 
@@ -279,6 +290,7 @@ impl Chain {
                 false => sealed.before.or((before.1 != Check::NONE).then_some(before)),
             };
             self.changed.insert(span.stream);
+            self.begun.remove(&span.stream);
         }
         let head = &mut self.head;
         let first = head.sealed == 0;

@@ -55,6 +55,28 @@ fn what_a_crash_took_from_memory_is_read_and_stored_once() {
 }
 
 #[test]
+fn a_run_whose_first_lines_a_crash_took_is_not_known_and_hides_no_run_before_it() {
+    let mut world =
+        World::with(|config| config.bulk_seal_after = std::time::Duration::from_secs(60));
+    world.greet(&Node::new(), Lane::Bulk);
+    world.landing.known();
+    let before = world.begin(0);
+    world.append(before, 0, &numbered(0..5));
+    world.greet(&Node::new(), Lane::Bulk);
+    let next = world.begin(0);
+    world.append(next, 0, &numbered(5..9));
+    // A commit for the sake of the other lane.
+    world.writer.tick(1, sample(1)).unwrap();
+    world.wait_sealed(Lane::Live, 1);
+    let copy = world.copy();
+    let mut world = world.crash_to(copy);
+    world.greet(&Node::new(), Lane::Bulk);
+    let known = world.landing.known().unwrap();
+    assert_eq!(known.streams[&before].position, 35);
+    assert!(!known.streams.contains_key(&next), "nothing of it is stored: {known:?}");
+}
+
+#[test]
 fn an_ack_that_was_lost_in_a_crash_is_found_by_the_next_handshake() {
     let mut node = Node::new();
     let mut world = World::new();

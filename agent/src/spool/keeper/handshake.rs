@@ -100,11 +100,12 @@ impl Keeper {
                 let own = matches!(sealed.info, Some(SourceInfo::Host | SourceInfo::Device));
                 !own && sealed.given_up.is_none()
             });
-            let streams = files.map(|(stream, sealed)| {
-                let sealed_end = (sealed.highest.position, sealed.check);
-                let (position, check) = pending.last(*stream).unwrap_or(sealed_end);
+            let streams = files.filter_map(|(stream, sealed)| {
+                let sealed_end = (!chain.is_only_begun(*stream))
+                    .then_some((sealed.highest.position, sealed.check));
+                let (position, check) = pending.last(*stream).or(sealed_end)?;
                 let (before, info) = (sealed.before, sealed.info.clone());
-                (*stream, KnownStream { position, check, before, info })
+                Some((*stream, KnownStream { position, check, before, info }))
             });
             Known { streams: streams.collect(), horizon: self.state.horizon }
         });
