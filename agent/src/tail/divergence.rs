@@ -143,7 +143,8 @@ mod tests {
 
     #[test]
     fn a_file_goes_on_behind_the_last_line_that_is_the_same() {
-        let cases: [(&str, &[(Held, usize, u64)], Verdict); 10] = [
+        type Case<'a> = (&'a str, &'a [(Held, usize, u64)], Verdict);
+        let cases: [Case<'_>; 10] = [
             ("in the newest", &[(held(2, 200), 7, 0)], LostItsEnd(270)),
             ("in an older one", &[(held(2, 200), 0, 0), (held(2, 100), 9, 0)], LostItsEnd(190)),
             ("in a line", &[(held(2, 200), 7, 4)], LostItsEnd(274)),

@@ -330,7 +330,11 @@ impl<L: Landing> Tail<L> {
             let truncated = || self.truncated_before(file, source).filter(|_| file.position() == 0);
             self.missing(file, source).or_else(truncated)
         });
-        before.is_some_and(|before| self.rest_of(before, now) == Rest::Unknown)
+        before.is_some_and(|before| {
+            // It may have been packed since the folder was listed.
+            self.look_for_packed(&file.home);
+            self.rest_of(before, now) == Rest::Unknown
+        })
     }
 
     /// Notes why a file cannot be read, and tries again later. A file that its server has deleted is

@@ -305,3 +305,35 @@ fn a_folder_that_goes_and_comes_back_is_followed() {
     world.assert_lines(&["round 0", "round 1", "round 2"]);
     assert_eq!(world.statuses().len(), 0);
 }
+
+#[test]
+fn generations_that_came_and_went_are_found_although_the_file_is_read_by_a_hard_link() {
+    for restarted in [false, true] {
+        let mut world = World::new("*.log");
+        let relink = |world: &World| {
+            fs::hard_link(world.path("x.log"), world.path("x.new")).unwrap();
+            world.rename("x.new", "x-link.log");
+        };
+        world.append("x.log", numbered(0..10));
+        relink(&world);
+        world.run();
+        if restarted {
+            world.kill();
+        }
+        for generation in 1..4_u64 {
+            for name in (1..4).rev() {
+                if world.path(&format!("x.log.{name}")).exists() {
+                    world.rename(&format!("x.log.{name}"), &format!("x.log.{}", name + 1));
+                }
+            }
+            world.rename("x.log", "x.log.1");
+            world.append("x.log", numbered(generation * 10..generation * 10 + 10));
+            relink(&world);
+        }
+        world.run();
+        world.pass_the_grace();
+        let mut found = numbers(&world.lines());
+        found.sort_unstable();
+        assert_eq!(found, (0..40).collect::<Vec<_>>(), "restarted {restarted}");
+    }
+}

@@ -14,7 +14,7 @@ use super::scan::Sighted;
 use super::{Interrupt, Role, Start, Tail, Tailed};
 use crate::tail::discover::{Discovery, stem};
 use crate::tail::divergence::{Divergence, Next, Same, Verdict};
-use crate::tail::identity::{bytes_at, head_of, is_repetitive, window_of};
+use crate::tail::identity::{FileKey, bytes_at, head_of, is_repetitive, window_of};
 use crate::tail::notice::Notice;
 use crate::tail::resume::{Kind, Likeness, Original, Resume, Seen, alike, classify, lost, resume};
 use crate::tail::{HeldLine, Landing, Moment, Start as RunStart};
@@ -134,6 +134,7 @@ impl<L: Landing> Tail<L> {
                 }
             }
         }
+        self.read_rest(stream, now)?;
         file.size_before = None;
         self.tell(Notice::BegunAnew { path: file.path.clone() });
         self.read_from(file, None, 0)?;
@@ -144,6 +145,18 @@ impl<L: Landing> Tail<L> {
             Role::Reading { stream: None, .. } => self.begin_at(file, 0, now),
             Role::Reading { .. } | Role::Unsettled | Role::Copy | Role::Twin => Ok(()),
         }
+    }
+
+    /// Hands over the rest of a run from the copy that holds it, before the next run begins: after a crash
+    /// in between nobody would look for it.
+    fn read_rest(&mut self, stream: Stream, now: Moment) -> Result<(), Interrupt> {
+        for _ in 0..REST_CHUNKS_MAX {
+            let carries =
+                |(_, file): &(&FileKey, &Tailed)| file.due && file.stream() == Some(stream);
+            let Some(key) = self.files.iter().find(carries).map(|(key, _)| *key) else { break };
+            self.visit(key, now)?;
+        }
+        Ok(())
     }
 
     /// Finds the copy that holds the rest of a run whose file was truncated, and reads it as that run.
@@ -262,5 +275,8 @@ fn family_of(file: &Tailed) -> Vec<Sighted> {
     beside.into_iter().take(FAMILY_MAX).map(Sighted::new).collect()
 }
 
+/// Chunks of a rest that are read in one go, while other files wait: 32 MiB. What is beyond is read in turn with
+/// the run after it.
+const REST_CHUNKS_MAX: usize = 64;
 /// Files of one family that are looked at for a copy: rotation keeps far fewer.
 const FAMILY_MAX: usize = 4096;

@@ -318,8 +318,11 @@ impl<L: Landing> Tail<L> {
     /// Where no generation is known and the last known file of the path is nowhere, rotation has dropped
     /// it as the oldest: all that are left are younger.
     fn take_up_generations(&mut self, home: &Path, family: &[Sighted], now: Moment) {
-        let Some(last) = self.streams().at(home) else { return };
         let at_home = self.named.iter().find(|sighted| sighted.path == home);
+        let Some(last) = self.streams().at(home).or_else(|| self.last_at_other_name(at_home?))
+        else {
+            return;
+        };
         let is_at_home = at_home.is_some_and(|sighted| sighted.source == Some(last.source));
         let last = self.whereabouts(last.source).map(|(_, facts)| facts);
         let moved = last.filter(|_| !is_at_home);
@@ -342,6 +345,12 @@ impl<L: Landing> Tail<L> {
         for sighted in wanted {
             self.take_up(&sighted, home, Start::Beginning, now);
         }
+    }
+
+    /// The last run that was read at another name of a file: a hard link, by which it is read.
+    fn last_at_other_name(&self, sighted: &Sighted) -> Option<Stream> {
+        let names = self.named.iter().filter(|other| other.facts.key == sighted.facts.key);
+        names.filter_map(|other| self.streams().at(&other.path)).max_by_key(|stream| stream.run)
     }
 
     /// Whether a file beside another is known: by itself, or by what it holds.
