@@ -225,13 +225,13 @@ impl SampleStage {
         }
         // Rates and shares of time need a first reading.
         sampler.take(Instant::now);
+        let mut last: Option<Instant> = None;
         loop {
-            let now_us = clock::wall_us();
-            let tick_us = schedule.next(now_us);
-            let wait = Duration::from_micros(u64::try_from(tick_us - now_us).unwrap_or(0));
+            let wait = schedule.wait(clock::wall_us(), last.map(|last| last.elapsed()));
             if until.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
                 return;
             }
+            last = Some(Instant::now());
             let mut ended = self.writer.tick(clock::wall_us(), sampler.take(Instant::now)).is_err();
             for fault in sampler.faults() {
                 warn!(fault = &fault as &dyn std::error::Error, "figures are left out");

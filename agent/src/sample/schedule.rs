@@ -44,6 +44,22 @@ impl Schedule {
         let since = now_us.saturating_sub(self.offset_us).rem_euclid(self.interval_us);
         now_us.saturating_add(self.interval_us - since)
     }
+
+    /// How long to wait at a moment, in microseconds since 1970, for the next tick, when the last one was
+    /// so long ago by a clock that nobody sets. `None`: there was none.
+    ///
+    /// No two ticks are closer than half an interval, however often the clock is set, and whether or not it
+    /// moves at all: one that stands still just before a tick would else be a storm of them.
+    #[must_use]
+    pub fn wait(&self, now_us: i64, since_last: Option<Duration>) -> Duration {
+        let wait_us = self.next(now_us).saturating_sub(now_us);
+        let wait = Duration::from_micros(u64::try_from(wait_us).unwrap_or(0));
+        let interval = Duration::from_micros(self.interval_us.unsigned_abs());
+        match since_last {
+            Some(since) if since + wait < interval / 2 => wait + interval,
+            Some(_) | None => wait,
+        }
+    }
 }
 
 fn microseconds(interval: Duration) -> i64 {
@@ -57,6 +73,43 @@ mod tests {
     use super::*;
 
     const SECOND: i64 = 1_000_000;
+
+    #[test]
+    fn a_clock_that_stands_still_or_is_set_all_the_time_makes_no_storm() {
+        let interval = Duration::from_secs(10);
+        let schedule = Schedule::aligned(interval, b"edge-01");
+        let tick = schedule.next(1_700_000_000 * SECOND);
+        // Where the clock stands or is set to, each time that the next tick is asked for.
+        type Shown = fn(i64, i64) -> i64;
+        let clocks: [(&str, Shown); 4] = [
+            ("right", |tick, ago| tick + ago),
+            ("just before a tick, for ever", |tick, _| tick - 1),
+            ("at a tick, for ever", |tick, _| tick),
+            ("set back and forth", |tick, ago| tick - 1 + ago % 3 * 1_000 * SECOND),
+        ];
+        for (name, clock) in clocks {
+            let (mut ago_us, mut waits) = (0_i64, Vec::new());
+            for _ in 0..100 {
+                let since = waits.last().map(|_| Duration::ZERO);
+                let wait = schedule.wait(clock(tick, ago_us), since);
+                ago_us += i64::try_from(wait.as_micros()).unwrap();
+                waits.push(wait);
+            }
+            let fits = |wait: &Duration| *wait >= interval / 2 && *wait <= interval * 3 / 2;
+            assert!(waits[1..].iter().all(fits), "a clock that is {name}: {waits:?}");
+        }
+    }
+
+    #[test]
+    fn a_wait_that_was_cut_short_by_a_little_is_followed_by_a_whole_one() {
+        let schedule = Schedule::aligned(Duration::from_secs(10), b"edge-01");
+        let tick = schedule.next(1_700_000_000 * SECOND);
+        let wait = schedule.wait(tick - 20, Some(Duration::ZERO));
+        assert_eq!(wait, Duration::from_micros(10_000_020), "this tick was taken");
+        assert_eq!(schedule.wait(tick - 20, None), Duration::from_micros(20));
+        let long_ago = Some(Duration::from_secs(25));
+        assert_eq!(schedule.wait(tick - 20, long_ago), Duration::from_micros(20));
+    }
 
     #[test]
     fn aligned_ticks_keep_their_place_on_the_wall_clock() {
