@@ -20,7 +20,7 @@ up: ## build, then run a real aggregator and a real agent on this host, until Ct
 	@exec $(RELEASE)/headwater up
 
 test: ## every test there is; the last line counts them
-	@$(DEV)/need cc chromium node npm mkfs.ext4 mkfs.xfs
+	@$(DEV)/need cc chromium node npm mkfs.ext4 mkfs.xfs libfaketime
 	@$(DEV)/browser-modules
 	@$(DEV)/count-tests sh -c '$(BUILD_TESTS) && cargo test --workspace --no-fail-fast'
 

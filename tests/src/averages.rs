@@ -126,8 +126,22 @@ pub fn explored(
     metric: &str,
     by: &[&str],
 ) -> BTreeMap<Place, (u32, Average)> {
+    explored_since(aggregator, metric, by, "2h")
+}
+
+/// The same, of all windows that began so long ago or later.
+///
+/// # Panics
+/// As [`explored`].
+#[must_use]
+pub fn explored_since(
+    aggregator: &Aggregator,
+    metric: &str,
+    by: &[&str],
+    last: &str,
+) -> BTreeMap<Place, (u32, Average)> {
     let by = by.join(",");
-    let words = ["explore", metric, "--by", &by, "--last", "2h", "--windows"];
+    let words = ["explore", metric, "--by", &by, "--last", last, "--windows"];
     let told: Told = serde_json::from_value(aggregator.json(&words)).unwrap();
     let mut averages = BTreeMap::new();
     for row in told.rows {

@@ -18,6 +18,7 @@ pub mod comparison;
 pub mod corpus;
 pub mod disks;
 pub mod draws;
+pub mod faketime;
 pub mod forged;
 pub mod hook;
 pub mod joining;
@@ -28,6 +29,7 @@ pub mod programs;
 pub mod recorder;
 pub mod site;
 pub mod spooled;
+
 pub mod waiting;
 pub mod witness;
 pub mod writer;
