@@ -41,6 +41,8 @@ pub struct Comparison {
     pub corrupt: u64,
     /// Lines that nobody wrote.
     pub phantom: u64,
+    /// The numbers of the lines that are lost.
+    pub missing: Vec<u64>,
     /// The first of what is wrong, in words.
     pub places: Vec<String>,
 }
@@ -76,8 +78,9 @@ impl Comparison {
     /// # Panics
     /// If not.
     pub fn expect_nothing_doubled(&self) {
-        let Self { seen, lost, .. } = *self;
-        let expected = Self { seen, lost, places: self.places.clone(), ..Self::default() };
+        let Self { seen, lost, ref missing, ref places, .. } = *self;
+        let (missing, places) = (missing.clone(), places.clone());
+        let expected = Self { seen, lost, missing, places, ..Self::default() };
         assert_eq!(*self, expected, "no line is read back twice, altered or out of order");
     }
 }
@@ -139,6 +142,7 @@ impl<'a> Reading<'a> {
     fn finish(mut self) -> Comparison {
         let lost: Vec<usize> = (0..self.times.len()).filter(|at| self.times[*at] == 0).collect();
         self.found.lost = lost.len() as u64;
+        self.found.missing = lost.iter().map(|at| *at as u64).collect();
         for at in lost {
             if self.found.places.len() < PLACES_MAX
                 && let Some((instance, offset)) = self.home[at]

@@ -29,6 +29,7 @@ pub mod programs;
 pub mod recorder;
 pub mod site;
 pub mod spooled;
+pub mod storm;
 
 pub mod waiting;
 pub mod witness;
