@@ -76,6 +76,8 @@ pub struct Storm {
     /// Lines that were written between a copy and the truncation: nobody but a reader that comes just then
     /// has them.
     pub at_risk: BTreeSet<u64>,
+    /// Inodes of rotated files that were there at the last pruning.
+    rotated_before: BTreeSet<u64>,
     /// Files that got the inode of the one before them.
     pub reused: u64,
     folder: PathBuf,
@@ -105,6 +107,7 @@ impl Storm {
             witness: Witness { seed, ..Witness::default() },
             rotations: BTreeMap::new(),
             at_risk: BTreeSet::new(),
+            rotated_before: BTreeSet::new(),
             reused: 0,
             folder: folder.to_owned(),
             draws: Draws::new(seed, 13),
@@ -272,21 +275,29 @@ impl Storm {
         self.logs[log].offset = 0;
     }
 
-    /// Deletes every file but the present ones.
+    /// Deletes the rotated files that were there when this was called the last time.
     ///
     /// # Panics
     /// If one cannot be.
-    pub fn prune(&self) {
+    pub fn prune(&mut self) {
         let kept: BTreeSet<PathBuf> =
             self.files().into_iter().chain(self.logs.iter().map(|log| log.path.clone())).collect();
+        let mut left = BTreeSet::new();
         for family in Family::ALL {
             for entry in fs::read_dir(self.folder.join(family.word())).unwrap() {
                 let path = entry.unwrap().path();
-                if !kept.contains(&path) {
+                if kept.contains(&path) {
+                    continue;
+                }
+                let inode = fs::metadata(&path).unwrap().ino();
+                if self.rotated_before.contains(&inode) {
                     fs::remove_file(path).unwrap();
+                } else {
+                    left.insert(inode);
                 }
             }
         }
+        self.rotated_before = left;
     }
 }
 
