@@ -40,7 +40,7 @@ use self::enrol::{EnrolmentState, StateError};
 use self::sample::{Sampler, Schedule};
 use self::ship::{Ship, ShipError, Standing};
 use self::shutdown::Shutdown;
-use self::spool::{OpenError, Spool, SpoolError, SpoolWriter};
+use self::spool::{OpenError, Spool, SpoolError, SpoolView, SpoolWriter};
 use self::stages::Stages;
 use self::status::StatusSource;
 use self::tail::{FileStatuses, TailError};
@@ -100,7 +100,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), AgentError> {
     let (files, stop) = (FileStatuses::default(), Arc::new(AtomicBool::new(false)));
     let (sampling, sampled_until) = channel();
     let mut stages = Stages::new();
-    let sample = SampleStage { config: config.sample.clone(), device: device.clone(), writer };
+    let sample = SampleStage::new(&config, &device, writer, reader.view());
     stages.start("sample", move || {
         sample.run(&sampled_until);
         Ok(())
@@ -208,9 +208,20 @@ struct SampleStage {
     config: SampleConfig,
     device: Device,
     writer: SpoolWriter,
+    /// Whether the ledger adds up, which is sampled too.
+    spool: watch::Receiver<SpoolView>,
 }
 
 impl SampleStage {
+    fn new(
+        config: &Config,
+        device: &Device,
+        writer: SpoolWriter,
+        spool: watch::Receiver<SpoolView>,
+    ) -> Self {
+        Self { config: config.sample.clone(), device: device.clone(), writer, spool }
+    }
+
     /// Samples until the other end of `until` is dropped or the spool takes nothing more.
     fn run(self, until: &Receiver<()>) {
         let (mut sampler, started_us) = (Sampler::new(&self.config), clock::wall_us());
@@ -232,7 +243,9 @@ impl SampleStage {
                 return;
             }
             last = Some(Instant::now());
-            let mut ended = self.writer.tick(clock::wall_us(), sampler.take(Instant::now)).is_err();
+            let mut samples = sampler.take(Instant::now);
+            samples.extend(status::differences(&self.spool.borrow()));
+            let mut ended = self.writer.tick(clock::wall_us(), samples).is_err();
             for fault in sampler.faults() {
                 warn!(fault = &fault as &dyn std::error::Error, "figures are left out");
             }

@@ -2,6 +2,7 @@
 //!
 //! A connection gets one JSON document and is closed. Nothing is read from it.
 
+mod balance;
 mod own;
 mod page;
 mod server;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use headwater_protocol::identity::Lane;
 use serde::{Deserialize, Serialize};
 
+pub use self::balance::{Balance, DIFFERENCE, differences};
 pub use self::page::page;
 pub use self::server::{StatusError, StatusSource, ask, serve};
 use crate::ship::{Link, Standing};
@@ -98,19 +100,6 @@ pub struct LaneStatus {
     pub anchored: bool,
 }
 
-/// read = applied + in the spool + declared gaps.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Balance {
-    /// Records that were read, by the spool's own count.
-    pub read: u64,
-    /// Records that the ledger applied: its count at the last handshake, and what was acked since.
-    pub applied: u64,
-    /// Records in the spool.
-    pub in_spool: u64,
-    /// Records that gaps stand for, by the ledger's count at the last handshake.
-    pub gaps: u64,
-}
-
 /// A file.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct SourceStatus {
@@ -135,25 +124,10 @@ pub struct OwnStatus {
     pub fds: u64,
 }
 
-impl Balance {
-    /// Whether both sides are equal.
-    #[must_use]
-    pub fn holds(self) -> bool {
-        self.read == self.applied + self.in_spool + self.gaps
-    }
-}
-
 impl LaneStatus {
     fn of(view: &LaneView) -> Self {
         let (head, stock) = (&view.head, view.head.stock());
         let unsent = head.next().0 - head.acked().0;
-        let in_spool = stock.unsent.records + view.pending_records + view.dropped_records;
-        let balance = view.ledger.map(|ledger| Balance {
-            read: head.totals().read() + view.pending_records,
-            applied: ledger.records + view.acked_records,
-            in_spool,
-            gaps: ledger.gap_records,
-        });
         let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         Self {
             epoch: head.epoch().0.iter().map(|byte| format!("{byte:02x}")).collect(),
@@ -167,7 +141,7 @@ impl LaneStatus {
             gap_records: head.totals().gap_records,
             gap_bytes: head.totals().gap_bytes,
             dropped_records: view.dropped_records,
-            balance,
+            balance: Balance::of(view),
             oldest_unsent_ms: view.oldest_unsent.map(|sealed| millis(sealed.elapsed())),
             ack_p99_ms: view.ack_p99.map(millis),
             stall: view.stall,

@@ -42,6 +42,8 @@ pub struct Device {
     pub sources: BTreeMap<Stream, SourceInfo>,
     /// Epochs that were opened, both lanes together.
     pub epochs: u64,
+    /// How often the agent told that a lane's equation holds. One that does not is an error.
+    pub balances: u64,
     /// Samples with the time that they are taken for, in order of the log.
     pub measured: Vec<(i64, Vec<Sample>)>,
 }
@@ -161,6 +163,14 @@ impl Landed {
             if let Content::Tick(samples) = &record.content {
                 let shift_us = shift_us(&header.clock, sent, stamp_us);
                 let time_us = stamp_us.min(record.time_us + shift_us);
+                let told =
+                    samples.iter().filter(|it| it.series.metric == "ledger.difference_records");
+                device.balances += told.clone().count() as u64;
+                if let Some(sample) = told.clone().find(|sample| sample.value != 0) {
+                    return Err(format!(
+                        "the agent saw an equation that does not hold: {sample:?}"
+                    ));
+                }
                 device.measured.push((time_us, samples.clone()));
             }
         }

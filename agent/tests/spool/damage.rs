@@ -16,7 +16,7 @@ use headwater_protocol::identity::Lane;
 use headwater_protocol::record::{Cause, Content, Gap};
 use tempfile::TempDir;
 
-use crate::world::{FILE, Node, World, numbered, sample, values};
+use crate::world::{FILE, Node, World, numbered, quick, sample, values};
 
 /// Batches of each lane.
 const BATCHES: u64 = 12;
@@ -131,7 +131,7 @@ fn whatever_damages_the_file_lines_are_stored_once_and_samples_once_or_declared(
 
 /// One life: damages a file per seed and lets the agent come to stand on it.
 fn damage_and_settle(place: &Path, seeds: Range<u64>) {
-    let filled = Filled::new();
+    let filled = Filled::kept(place);
     for seed in seeds {
         fs::write(place.join("seed"), seed.to_string()).unwrap();
         let mut draws = Draws(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
@@ -225,6 +225,34 @@ impl Filled {
         let (folder, config) = world.stop();
         let bytes = fs::read(folder.path().join("spool.redb")).unwrap();
         Self { config, bytes, node, batches }
+    }
+
+    /// The same one in each process: the first one writes it to a folder.
+    fn kept(place: &Path) -> Self {
+        let file = |name: &str| place.join(name);
+        let batch = |lane: Lane, row: Row| file(&format!("{lane}-{}", row.0));
+        if !file("whole").exists() {
+            let new = Self::new();
+            for ((lane, row), bytes) in &new.batches {
+                fs::write(batch(*lane, *row), bytes).unwrap();
+            }
+            fs::write(file("spool"), &new.bytes).unwrap();
+            fs::write(file("whole"), "").unwrap();
+            return new;
+        }
+        let mut node = Node::new();
+        let mut batches = Vec::new();
+        for lane in Lane::ALL {
+            for row in (0..BATCHES).map(Row) {
+                let bytes = fs::read(batch(lane, row)).unwrap();
+                if row.0 < SHIPPED {
+                    let _ = node.apply(&bytes);
+                }
+                batches.push(((lane, row), bytes));
+            }
+        }
+        let config = quick(Path::new(""));
+        Self { config, bytes: fs::read(file("spool")).unwrap(), node, batches }
     }
 
     /// The file with one batch changed, in each copy of it.

@@ -48,7 +48,7 @@ fn a_node_begins_with_the_shipped_thresholds_and_keeps_what_is_applied() {
         .iter()
         .filter_map(|it| it["name"].as_str())
         .collect();
-    assert_eq!(names, ["load", "cpu-busy", "disk-used", "memory-used"]);
+    assert_eq!(names, ["load", "cpu-busy", "disk-used", "ledger-differs", "memory-used"]);
     assert_eq!(view["revision"], 5);
     assert_eq!(served.stop(), Some(0));
 }
