@@ -210,13 +210,16 @@ impl Database {
         let heads = read.open_table(HEADS).map_err(DatabaseError::Table)?;
         let head = heads.get(lane.code()).map_err(DatabaseError::Page)?;
         let head = head.ok_or(DatabaseError::Unequal { lane })?;
-        let head = format::verified("head", &[lane.code()], head.value())
-            .and_then(format::decode_head)
+        let (head, sum) = format::verified("head", &[lane.code()], head.value())
+            .and_then(format::split_sum)
+            .and_then(|(head, sum)| Ok((format::decode_head(head)?, sum)))
             .map_err(|source| damaged("head", source))?;
+        let mut found = 0_u64;
         let mut stored = StoredLane { head, streams: BTreeMap::new(), footprint: 0 };
         let table = read.open_table(streams(lane)).map_err(DatabaseError::Table)?;
         for entry in table.iter().map_err(DatabaseError::Page)? {
             let (name, sealed) = entry.map_err(DatabaseError::Page)?;
+            found = found.wrapping_add(format::check_of(sealed.value()));
             let sealed = format::verified("stream", name.value(), sealed.value())
                 .and_then(format::decode_sealed)
                 .map_err(|source| damaged("stream", source))?;
@@ -239,8 +242,9 @@ impl Database {
             stored.footprint += room::footprint(link.bytes);
         }
         let stock = stored.head.stock();
-        let same =
-            next == stored.head.next() && (bytes, records) == (stock.bytes(), stock.records());
+        let same = found == sum
+            && next == stored.head.next()
+            && (bytes, records) == (stock.bytes(), stock.records());
         if same && stored.head.lane() == lane {
             Ok(stored)
         } else {
@@ -346,21 +350,35 @@ impl Transaction {
     ) -> Result<(), DatabaseError> {
         let mut heads = self.0.open_table(HEADS).map_err(DatabaseError::Table)?;
         let lane = head.lane().code();
-        let bytes = format::checked(&[lane], format::encode_head(head));
-        heads.insert(lane, bytes.as_slice()).map_err(DatabaseError::Page)?;
+        let mut sum = match heads.get(lane).map_err(DatabaseError::Page)? {
+            None => 0,
+            Some(before) => {
+                let split = format::verified("head", &[lane], before.value())
+                    .and_then(format::split_sum)
+                    .map(|(_, sum)| sum);
+                let lane = head.lane();
+                split.map_err(|source| DatabaseError::Damaged { lane, what: "head", source })?
+            }
+        };
         let mut table = self.0.open_table(streams(head.lane())).map_err(DatabaseError::Table)?;
         for stream in changed {
             let name = format::encode_stream(*stream);
             match all.get(stream) {
                 Some(sealed) => {
                     let bytes = format::checked(&name, format::encode_sealed(sealed));
-                    table.insert(&name, bytes.as_slice()).map_err(DatabaseError::Page)?;
+                    let old = table.insert(&name, bytes.as_slice()).map_err(DatabaseError::Page)?;
+                    let old = old.map_or(0, |old| format::check_of(old.value()));
+                    sum = sum.wrapping_sub(old).wrapping_add(format::check_of(&bytes));
                 }
                 None => {
-                    table.remove(&name).map_err(DatabaseError::Page)?;
+                    let old = table.remove(&name).map_err(DatabaseError::Page)?;
+                    sum = sum.wrapping_sub(old.map_or(0, |old| format::check_of(old.value())));
                 }
             }
         }
+        let row = format::with_sum(format::encode_head(head), sum);
+        let row = format::checked(&[lane], row);
+        heads.insert(lane, row.as_slice()).map_err(DatabaseError::Page)?;
         Ok(())
     }
 

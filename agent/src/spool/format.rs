@@ -54,6 +54,24 @@ pub(crate) fn verified<'a>(
     whole.map(|(row, _)| row).ok_or(DecodeError::Value { what, value, expected })
 }
 
+/// The check at the end of a row, as a number: rows are summed up, so that one that is older than the others
+/// is found out.
+pub(crate) fn check_of(stored: &[u8]) -> u64 {
+    stored.last_chunk().map_or(0, |check| u64::from_le_bytes(*check))
+}
+
+/// A head's row: the head, and the sum of the checks of its lane's streams.
+pub(crate) fn with_sum(mut head: Vec<u8>, sum: u64) -> Vec<u8> {
+    head.extend_from_slice(&sum.to_le_bytes());
+    head
+}
+
+/// The head in a head's row, and the sum.
+pub(crate) fn split_sum(row: &[u8]) -> Result<(&[u8], u64), DecodeError> {
+    let split = row.split_last_chunk().map(|(head, sum)| (head, u64::from_le_bytes(*sum)));
+    split.ok_or(DecodeError::Short { what: "head", needed: 8, left: row.len() })
+}
+
 fn row_check(key: &[u8], row: &[u8]) -> [u8; ROW_CHECK_BYTES] {
     let mut hasher = blake3::Hasher::new();
     let length = key.len() as u64;
