@@ -128,6 +128,7 @@ pub(super) fn open(
     let path = folder.join(FILE);
     salvage::settle(&path)?;
     for _ in 0..2 {
+        make_unless_there(&path, folder)?;
         match find_noted(&path, config, device)? {
             Found::Usable(opened) => return Ok(*opened),
             Found::Damaged(cause) => {
@@ -151,6 +152,29 @@ pub(super) fn open(
     }
     let source = io::Error::new(io::ErrorKind::InvalidData, "a fresh file can't be used either");
     Err(OpenError::File { path, source })
+}
+
+/// Makes an empty database unless there is a file: it gets its name once it is whole, so that a crash
+/// in between leaves none that looks damaged, and the name is durable before anything is told.
+fn make_unless_there(path: &Path, folder: &Path) -> Result<(), OpenError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        |source| OpenError::File { path, source }
+    };
+    let within = File::open(folder).map_err(failed(folder))?;
+    if let Err(TryLockError::WouldBlock) = within.try_lock() {
+        return Err(OpenError::Locked { path: path.to_owned() });
+    }
+    if path.exists() {
+        return Ok(());
+    }
+    let partial = folder.join(PARTIAL);
+    let file = open_file(&partial)?;
+    file.set_len(0).map_err(failed(&partial))?;
+    let made = FileBackend::new(file).map_err(DatabaseError::Open).and_then(Database::open);
+    drop(made.map_err(|error| refusal(&partial, error))?);
+    fs::rename(&partial, path).map_err(failed(path))?;
+    within.sync_all().map_err(failed(folder))
 }
 
 /// Opens the database of a device on a storage that is no file of its folder: one that can't be used is
@@ -282,13 +306,18 @@ fn blame(path: &Path, error: DatabaseError) -> Result<Found, OpenError> {
     if error.is_damage() {
         return Ok(Found::Damaged(error));
     }
+    Err(refusal(path, error))
+}
+
+/// Why a file can't be opened that is not damaged.
+fn refusal(path: &Path, error: DatabaseError) -> OpenError {
     let path = path.to_owned();
-    Err(match error {
+    match error {
         DatabaseError::Open(redb::DatabaseError::DatabaseAlreadyOpen) => OpenError::Locked { path },
         DatabaseError::Open(redb::DatabaseError::Storage(redb::StorageError::Io(source)))
         | DatabaseError::Page(redb::StorageError::Io(source)) => OpenError::File { path, source },
         source => OpenError::Database { path, source },
-    })
+    }
 }
 
 pub(super) fn set_aside(path: &Path, why: &str) -> Result<PathBuf, OpenError> {
@@ -305,3 +334,5 @@ pub(super) fn set_aside(path: &Path, why: &str) -> Result<PathBuf, OpenError> {
 
 /// The database's name in its folder.
 pub(super) const FILE: &str = "spool.redb";
+/// Its name until it is whole.
+const PARTIAL: &str = "spool.redb.partial";

@@ -77,6 +77,19 @@ fn a_file_that_is_no_database_is_set_aside_and_the_agent_goes_on() {
 }
 
 #[test]
+fn a_spool_whose_making_was_cut_short_is_made_anew_and_nothing_is_set_aside() {
+    // As redb leaves a file: its length first, what it is last.
+    for bytes in [&[][..], &[0; 100_000], b"redb"] {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("spool.redb.partial"), bytes).unwrap();
+        let world = World::open(folder, quick(Path::new("")));
+        world.writer.tick(1, sample(1)).unwrap();
+        world.wait_sealed(Lane::Live, 1);
+        assert_eq!(names(world.folder.path()), ["reserve", "spool.redb"]);
+    }
+}
+
+#[test]
 fn a_spool_cut_short_is_set_aside() {
     let (folder, config) = filled();
     let path = folder.path().join("spool.redb");

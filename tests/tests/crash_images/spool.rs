@@ -6,6 +6,7 @@ mod story;
 mod world;
 
 use headwater_agent::config::ByteCount;
+use headwater_protocol::identity::Lane;
 use headwater_tests::recorder::{Image, Moment, Record, Recorder};
 use tempfile::TempDir;
 
@@ -41,6 +42,13 @@ impl Recorded {
         let (disk, mut story) = begin(&folder, kind, run.seed);
         let mut world = World::open(&disk, &story.config).unwrap();
         story.tell(&mut world, STEPS, &mut run.draws(purpose)).unwrap();
+        let [live, bulk] = Lane::ALL.map(|lane| world.lane(lane).head);
+        match kind {
+            Kind::GoesBack => assert!(bulk.epochs_opened() > 0, "the story opens an epoch"),
+            Kind::LittleGrace => {
+                assert!(live.next().0 > 0 && bulk.archive_first().0 > 0, "rows leave: {bulk:?}");
+            }
+        }
         world.stop().unwrap();
         Self { story, record: disk.record(), _folder: folder }
     }
@@ -54,7 +62,7 @@ impl Recorded {
 fn begin(folder: &TempDir, kind: Kind, seed: u64) -> (Recorder, Story) {
     let (grace, goes_back) = match kind {
         Kind::GoesBack => (ByteCount::mib(16), true),
-        Kind::LittleGrace => (ByteCount::kib(16), false),
+        Kind::LittleGrace => (ByteCount::kib(4), false),
     };
     let config = config(folder.path(), grace);
     let empty = Recorder::new(Image::default());

@@ -15,8 +15,10 @@ use crate::checking::{Run, ensure};
 
 /// Groups of the plan that is carried out once for each operation.
 const GROUPS: usize = 5;
-/// Images for each failure: of what it left, and of what a crash after the next start may leave.
-const IMAGES_EACH: usize = 12;
+/// Images that are looked at unless the environment says otherwise.
+const IMAGES: usize = 3_000;
+/// About as many parts they fall into: three for each operation that fails.
+const PARTS: usize = 300;
 /// Where a process that is to fail finds out when, and leaves what it did. Set by the test itself.
 const FOLDER: &str = "HEADWATER_FAILING_FOLDER";
 
@@ -26,7 +28,7 @@ fn after_an_operation_that_failed_the_process_ends_and_nothing_told_is_lost() {
     if let Some(folder) = std::env::var_os(FOLDER) {
         return fail_in(Path::new(&folder));
     }
-    let mut run = Run::new(test, IMAGES_EACH);
+    let mut run = Run::new(test, IMAGES);
     let folder = tempfile::tempdir().unwrap();
     let ground = Ground::new(folder.path());
     let mut failed = 0;
@@ -101,7 +103,7 @@ fn look(run: &mut Run, ground: &Ground, record: &Record, told: usize) -> Result<
         ensure(groups >= least, || format!("{groups} groups are there, {least} were told"))
     };
     let stretches = record.stretches();
-    let count = run.share(1);
+    let count = run.share(PARTS);
     run.look(&stretches[stretches.len() - 1..], count, |crash| {
         at_least(told, &Recorder::new(crash.image.clone()))
     })?;

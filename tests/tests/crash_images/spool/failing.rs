@@ -13,12 +13,14 @@ use crate::checking::{Run, ensure};
 
 /// Steps of the story that is told once for each operation.
 const STEPS: usize = 4;
-/// Images for each failure: of what it left, and of what a crash after the next start may leave.
-const IMAGES_EACH: usize = 6;
+/// Images that are looked at unless the environment says otherwise.
+const IMAGES: usize = 3_000;
+/// About as many parts they fall into: three for each operation that fails.
+const PARTS: usize = 600;
 
 #[test]
 fn after_an_operation_that_failed_the_spool_ends_and_nothing_shown_is_lost() {
-    let mut run = Run::new("after_an_operation_that_failed_the_spool_ends", IMAGES_EACH);
+    let mut run = Run::new("after_an_operation_that_failed_the_spool_ends", IMAGES);
     let mut failed = 0;
     while fails_at(&mut run, failed) {
         failed += 1;
@@ -56,7 +58,7 @@ fn fails_at(run: &mut Run, after: usize) -> bool {
 /// Looks at what the failure may leave. Then at a start that sees all that was written, synced or not:
 /// what it finds is shipped, so a crash after it takes nothing of that.
 fn look(run: &mut Run, story: &mut Story, record: &Record) -> Result<(), String> {
-    let count = run.share(1);
+    let count = run.share(PARTS);
     let stretches = record.stretches();
     run.look(&stretches[stretches.len() - 1..], count, |crash| {
         check(story, &story.history, &Recorder::new(crash.image.clone()), crash.moment)
@@ -67,8 +69,7 @@ fn look(run: &mut Run, story: &mut Story, record: &Record) -> Result<(), String>
     let world = world.map_err(|error| format!("it does not open: {error:?}"))?;
     let mut history = story.history.clone();
     for lane in Lane::ALL {
-        let (moment, head) = (disk.moment(), world.lane(lane).head);
-        history.shown.push(Shown { moment, lane, next: head.next().0, tip: head.tip() });
+        history.shown.push(Shown::of(&world.lane(lane).head, disk.moment()));
     }
     world.seal().map_err(|_| "the spool ended".to_owned())?;
     world.stop().map_err(|error| format!("it does not stop in order: {error:?}"))?;

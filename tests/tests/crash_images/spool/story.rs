@@ -1,7 +1,7 @@
 //! What happens to a spool, drawn from a seed, and what anybody was told of it, and when.
 
 use headwater_agent::config::SpoolConfig;
-use headwater_protocol::chain::{Acked, Resumed};
+use headwater_protocol::chain::{Acked, Head, Resumed};
 use headwater_protocol::identity::{Lane, Tip};
 use headwater_tests::draws::Draws;
 use headwater_tests::recorder::{Moment, Recorder};
@@ -17,7 +17,15 @@ pub(crate) struct Shown {
     pub(crate) moment: Moment,
     pub(crate) lane: Lane,
     pub(crate) next: u64,
-    pub(crate) tip: Tip,
+    /// The tip of the last row; `None` if nothing was sealed in the epoch, which stands on the ledger's.
+    pub(crate) tip: Option<Tip>,
+}
+
+impl Shown {
+    pub(crate) fn of(head: &Head, moment: Moment) -> Self {
+        let tip = (head.sealed() > 0).then(|| head.tip());
+        Self { moment, lane: head.lane(), next: head.next().0, tip }
+    }
 }
 
 /// What happened, in order.
@@ -67,7 +75,7 @@ pub(crate) struct Story {
 impl Story {
     /// `goes_back` says whether the ledger does at times; the spool's grace buffer then has to hold all.
     pub(crate) fn new(disk: Recorder, config: SpoolConfig, goes_back: bool, seed: u64) -> Self {
-        let sources = [9, 10].map(|id| Source::drawn(id, LINES, &mut Draws::new(seed, id.into())));
+        let sources = [11, 12].map(|id| Source::drawn(id, LINES, &mut Draws::new(seed, id.into())));
         Self {
             sources,
             config,
@@ -89,7 +97,7 @@ impl Story {
     ) -> Result<(), Ended> {
         self.note_node();
         self.greet(world)?;
-        for _ in 0..steps {
+        for step in 0..steps {
             self.fill(world, draws)?;
             world.seal()?;
             let moment = self.disk.moment();
@@ -101,18 +109,25 @@ impl Story {
                 }
             }
             match draws.of(0..100) {
-                0..20 if self.goes_back => {
-                    let place = draws.place(self.history.nodes.len());
-                    self.node = self.history.nodes[place].1.clone();
-                    self.history.went_back.push(self.disk.moment());
-                    self.note_node();
-                    self.greet(world)?;
-                }
+                _ if self.goes_back && step == steps / 2 => self.go_back(world, true, draws)?,
+                0..20 if self.goes_back => self.go_back(world, draws.percent(50), draws)?,
                 20..35 => self.greet(world)?,
                 _ => {}
             }
         }
         Ok(())
+    }
+
+    /// The ledger is what it was at an earlier time, or the batches of a clone came between.
+    fn go_back(&mut self, world: &World, strays: bool, draws: &mut Draws) -> Result<(), Ended> {
+        let place = draws.place(self.history.nodes.len());
+        self.node = self.history.nodes[place].1.clone();
+        if strays {
+            self.node.take_strays();
+        }
+        self.history.went_back.push(self.disk.moment());
+        self.note_node();
+        self.greet(world)
     }
 
     fn fill(&mut self, world: &mut World, draws: &mut Draws) -> Result<(), Ended> {
@@ -132,8 +147,7 @@ impl Story {
     /// Notes what the spool shows as durable.
     pub(crate) fn show(&mut self, world: &World, moment: Moment) {
         for lane in Lane::ALL {
-            let head = world.lane(lane).head;
-            self.history.shown.push(Shown { moment, lane, next: head.next().0, tip: head.tip() });
+            self.history.shown.push(Shown::of(&world.lane(lane).head, moment));
         }
     }
 

@@ -22,11 +22,14 @@ use headwater_protocol::record::{Content, Fingerprint, Part, Record, Sample, Ser
 use headwater_protocol::rules::Rules;
 use headwater_protocol::wire::Ack;
 use headwater_tests::draws::Draws;
+use headwater_tests::peer;
 use headwater_tests::recorder::Recorder;
 use tokio::runtime::Runtime;
 
 const DEVICE: DeviceId = DeviceId([7; 16]);
 const LOG: LogId = LogId([1; 16]);
+/// What strays are of.
+pub(crate) const STRAY: SourceId = SourceId([9; 16]);
 /// Longer than any test: batches are sealed when the test says so.
 const NEVER: Duration = Duration::from_secs(3_600);
 
@@ -180,12 +183,14 @@ pub(crate) struct Node {
     pub(crate) lines: Vec<String>,
     pub(crate) values: Vec<i64>,
     pub(crate) records: u64,
+    /// Of what this spool or its files hold.
+    pub(crate) gaps: u64,
 }
 
 impl Node {
     pub(crate) fn new() -> Self {
         let ledger = ShardLedger::new(ShardId(0));
-        Self { ledger, lines: Vec::new(), values: Vec::new(), records: 0 }
+        Self { ledger, lines: Vec::new(), values: Vec::new(), records: 0, gaps: 0 }
     }
 
     /// Folds a batch, and gives the ack; `None` if it is refused.
@@ -206,6 +211,15 @@ impl Node {
         }
     }
 
+    /// Takes a batch of each lane that another spool of this device sealed, so that no chain here goes on
+    /// from it.
+    pub(crate) fn take_strays(&mut self) {
+        for lane in Lane::ALL {
+            let stray = peer::batch(DEVICE, &self.ledger.lane_state(DEVICE, lane, LOG));
+            self.apply(stray.into_bytes()).expect("it is the first of an epoch on the ledger's");
+        }
+    }
+
     fn take(&mut self, record: &Record) {
         self.records += record.count();
         match &record.content {
@@ -215,7 +229,9 @@ impl Node {
             Content::Tick(samples) => {
                 self.values.extend(samples.iter().map(|sample| sample.value));
             }
-            Content::Facts(_) | Content::Gap(_) => {}
+            // A ledger that goes back once more forgets a stray, which no spool here can send again.
+            Content::Gap(_) => self.gaps += u64::from(record.stream.source != STRAY),
+            Content::Facts(_) => {}
         }
     }
 }
