@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help up test check bench
+.PHONY: help up test check bench proof
 
 DEV := packaging/dev
 RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
@@ -19,14 +19,16 @@ up: ## build, then run a real aggregator and a real agent on this host, until Ct
 	cargo build --release $(BINARIES)
 	@exec $(RELEASE)/headwater up
 
-test: ## every test there is; the last line counts them
-	@$(DEV)/need cc chromium node npm mkfs.ext4 mkfs.xfs libfaketime
+test: ## every test there is, and each fuzz target for 10 s; the last line counts them
+	@$(DEV)/need cc c++ chromium node npm mkfs.ext4 mkfs.xfs libfaketime
 	@$(DEV)/browser-modules
-	@$(DEV)/count-tests sh -c '$(BUILD_TESTS) && cargo test --workspace --no-fail-fast'
+	@$(DEV)/count-tests sh -c '$(DEV)/fuzz check; fuzzed=$$?; \
+		$(BUILD_TESTS) && cargo test --workspace --no-fail-fast && exit $$fuzzed'
 
 check: ## what a change must pass, cheapest first
 	@$(DEV)/need cc rustfmt clippy
 	cargo fmt --all --check
+	cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	$(DEV)/deny check licenses bans sources
 	@echo "advisories: not checked here, their database is not reachable from everywhere: $(DEV)/deny check advisories"
@@ -37,3 +39,9 @@ bench: ## the measured claims, on this machine
 	@$(DEV)/need cc
 	cargo build --release $(BINARIES) -p headwater-tests --bins
 	cargo run --release -p headwater-benches
+
+# It goes on where it stopped; MINUTES=30 bounds it. What is done of each tier is in target/proof.
+proof: ## the large tiers of the tests, in slices
+	@$(DEV)/need cc c++ mkfs.ext4 mkfs.xfs
+	$(BUILD_TESTS)
+	@cargo run --quiet --package headwater-tests --bin proof -- $(MINUTES)

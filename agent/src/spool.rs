@@ -18,6 +18,8 @@ mod carve;
 mod damage;
 mod database;
 mod format;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod handles;
 mod input;
 mod keeper;

@@ -33,6 +33,8 @@ mod access;
 mod discover;
 mod divergence;
 mod file;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod identity;
 mod known;
 mod lines;

@@ -8,6 +8,8 @@
 
 mod driver;
 mod entry;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod handle;
 mod recovery;
 mod sending;

@@ -203,7 +203,21 @@ impl fmt::Display for ShardId {
 
 /// How many shards a log has: fixed when it is created.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "u16")]
 pub struct ShardCount(u16);
+
+/// A number of shards that no log has.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("a log has 1 to 1,024 shards, not {0}")]
+pub struct ShardCountError(pub u16);
+
+impl TryFrom<u16> for ShardCount {
+    type Error = ShardCountError;
+
+    fn try_from(count: u16) -> Result<Self, ShardCountError> {
+        Self::new(count).ok_or(ShardCountError(count))
+    }
+}
 
 impl ShardCount {
     /// 64, in both modes, so that one machine grows into many.

@@ -47,6 +47,15 @@ impl Record {
         }
     }
 
+    /// How many facts it holds.
+    #[must_use]
+    pub fn facts(&self) -> usize {
+        match &self.content {
+            Content::Facts(facts) => facts.len(),
+            Content::Tick(_) | Content::Event(_) | Content::Gap(_) => 0,
+        }
+    }
+
     /// About how many bytes it takes in a batch before compression.
     #[must_use]
     pub fn weight(&self) -> usize {

@@ -17,7 +17,7 @@ use headwater_protocol::entry::{Control, Entry, EntryKind, SentClock, WindowRule
 use headwater_protocol::header::{Clock, Counts, Header};
 use headwater_protocol::identity::{
     BootId, DeviceId, Digest, Epoch, Generation, Lane, LogId, NodeId, Offset, Receipt, Seq,
-    ShardId, Tip,
+    ShardCount, ShardId, Tip,
 };
 use headwater_protocol::ledger::{Outcome, ShardLedger, Snapshot};
 use headwater_protocol::limits;
@@ -328,6 +328,62 @@ fn a_body_that_is_not_what_its_header_says_is_refused() {
     header.spans[0].end.position += 1;
     let batch = Batch::seal(header, &packed, Digest([0; 32]));
     assert_eq!(Body::open(&batch), Err(BodyError::Header("spans")));
+}
+
+#[test]
+fn a_stream_that_stands_twice_in_a_body_is_refused() {
+    let line = |start| Record {
+        stream: STREAM,
+        start,
+        end: start + 6,
+        time_us: 1,
+        content: Content::Event(Event { body: b"hello".to_vec(), part: Part::Whole }),
+    };
+    let (mut header, mut packed) = header_of(&body_of(&[line(100), line(106)]), 0);
+    // Version, one stream: id, run's number and nonce, kind of source, path, fingerprint.
+    assert_eq!(packed[..2], [1, 1]);
+    let row = packed[2..2 + 16 + 1 + 8 + 1 + 1 + 16 + 2 + 16].to_vec();
+    // No series, two records, eleven lengths, two kinds; then each record's stream.
+    let second = 2 + row.len() + 2 + 11 + 2 + 1;
+    assert_eq!(packed[second], 0, "both records are of the first row");
+    (packed[1], packed[second]) = (2, 1);
+    packed.splice(2..2, row);
+    let length = u32::try_from(packed.len()).unwrap();
+    (header.packing.packed, header.packing.unpacked) = (length, length);
+    header.spans[0].end.position = 106;
+    let batch = Batch::seal(header, &packed, Digest([0; 32]));
+    assert_eq!(Body::open(&batch), Err(BodyError::Header("positions")));
+}
+
+#[test]
+fn a_body_of_more_facts_than_memory_is_kept_for_is_refused() {
+    let names = (0..limits::LABELS_MAX).map(|number| (number.to_string(), String::new()));
+    let facts: BTreeMap<String, String> = names.collect();
+    let records = limits::FACTS_PER_BATCH_MAX / limits::LABELS_MAX;
+    let told = |start: usize| {
+        let start = u64::try_from(start).unwrap();
+        let content = Content::Facts(facts.clone());
+        Record { stream: STREAM, start, end: start + 1, time_us: 1, content }
+    };
+    let sealed = |count: usize| {
+        let records: Vec<Record> = (0..count).map(told).collect();
+        let body = body_of(&records);
+        let room = body.has_room(1, 0, limits::LABELS_MAX, 0);
+        let (header, packed) = header_of(&body, 1);
+        (Body::open(&Batch::seal(header, &packed, Digest([0; 32]))), room)
+    };
+    let (opened, room) = sealed(records);
+    assert!(opened.is_ok() && !room, "what an agent seals can be opened, and it seals no more");
+    assert!(sealed(records - 1).1, "there is room up to the limit");
+    assert!(matches!(sealed(records + 1).0, Err(BodyError::Decode(DecodeError::Value { .. }))));
+}
+
+#[test]
+fn a_number_of_shards_that_no_log_has_is_not_read_back() {
+    let stored =
+        |count: u16| rmp_serde::from_slice::<ShardCount>(&rmp_serde::to_vec(&count).unwrap());
+    assert_eq!(stored(64).unwrap(), ShardCount::DEFAULT);
+    assert!(stored(0).is_err() && stored(1_025).is_err());
 }
 
 #[test]

@@ -7,6 +7,8 @@
 mod carrying;
 mod changed;
 mod closing;
+#[cfg(fuzzing)]
+pub(super) mod fuzzing;
 mod packed;
 mod reading;
 mod scan;

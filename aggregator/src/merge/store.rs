@@ -4,6 +4,8 @@
 //! written follows from the merge log up to an offset that is committed with it, so that a crash repeats
 //! nothing: additions are added once.
 
+#[cfg(fuzzing)]
+pub(super) mod fuzzing;
 mod names;
 mod rows;
 

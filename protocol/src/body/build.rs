@@ -21,6 +21,7 @@ pub struct BodyBuilder {
     last_time_us: i64,
     records: usize,
     samples: usize,
+    facts: usize,
     counts: Counts,
 }
 
@@ -46,9 +47,10 @@ impl BodyBuilder {
 
     /// Whether something of this weight still fits under the limits of a batch.
     #[must_use]
-    pub fn has_room(&self, records: usize, samples: usize, weight: usize) -> bool {
+    pub fn has_room(&self, records: usize, samples: usize, facts: usize, weight: usize) -> bool {
         self.records + records <= limits::RECORDS_PER_BATCH_MAX
             && self.samples + samples <= limits::SAMPLES_PER_BATCH_MAX
+            && self.facts + facts <= limits::FACTS_PER_BATCH_MAX
             && self.dictionary.len() + samples <= limits::SERIES_PER_BATCH_MAX.max(samples)
             && self.streams.len() < limits::SPANS_PER_BATCH_MAX
             && self.weight() + weight + 64 <= limits::BODY_BYTES_MAX
@@ -128,9 +130,9 @@ impl BodyBuilder {
             Content::Gap(gap) => {
                 self.begin(record.stream, KIND_GAP, range, gap.records);
                 self.push_gap(gap);
-                self.counts.gaps += 1;
-                self.counts.gap_records += gap.records;
-                self.counts.gap_bytes += gap.bytes;
+                let (gap_records, gap_bytes) = (gap.records, gap.bytes);
+                let gap = Counts { records: 0, gaps: 1, gap_records, gap_bytes };
+                self.counts = self.counts.plus(gap);
             }
         }
     }
@@ -226,6 +228,7 @@ impl BodyBuilder {
             put_bytes(column, key.as_bytes());
             put_bytes(column, value.as_bytes());
         }
+        self.facts += facts.len();
     }
 
     fn push_gap(&mut self, gap: &Gap) {

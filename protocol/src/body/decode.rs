@@ -56,6 +56,10 @@ impl Body {
         let mut counts = Counts::default();
         for record in &self.records {
             let end = ends.get_mut(&record.stream).ok_or(BodyError::Header("streams"))?;
+            // A stream that stands twice in the body's table would begin twice.
+            if record.start != end.position {
+                return Err(BodyError::Header("positions"));
+            }
             let records = end.records.checked_add(record.count());
             let records = records.ok_or(BodyError::Header("counts"))?;
             *end = Mark { position: record.end, records };
@@ -114,7 +118,8 @@ fn decode(plain: &[u8], header: &Header) -> Result<Body, DecodeError> {
     reader.finish("body")?;
     let mut ends: Vec<u64> = streams.iter().map(|(stream, _)| start_of(header, *stream)).collect();
     let mut opened = Vec::with_capacity(records);
-    let mut state = Running { last_values: vec![0; series.len()], time_us: 0, samples: 0, series };
+    let last_values = vec![0; series.len()];
+    let mut state = Running { last_values, time_us: 0, samples: 0, facts: 0, series };
     for _ in 0..records {
         opened.push(columns.record(&streams, &mut ends, &mut state)?);
     }
@@ -127,6 +132,7 @@ struct Running {
     last_values: Vec<i64>,
     time_us: i64,
     samples: usize,
+    facts: usize,
 }
 
 struct Columns<'a> {
@@ -178,7 +184,7 @@ impl<'a> Columns<'a> {
         let content = match kind {
             KIND_TICK => Content::Tick(self.tick(state)?),
             KIND_EVENT => Content::Event(self.event()?),
-            KIND_FACTS => Content::Facts(self.facts()?),
+            KIND_FACTS => Content::Facts(self.facts(state)?),
             KIND_GAP => Content::Gap(self.gap()?),
             kind => return Err(outside("kind", u64::from(kind), "0 to 3")),
         };
@@ -216,9 +222,11 @@ impl<'a> Columns<'a> {
         Ok(Event { part, body: self.column(Column::EventBytes).take("event", length)?.to_vec() })
     }
 
-    fn facts(&mut self) -> Result<BTreeMap<String, String>, DecodeError> {
+    fn facts(&mut self, state: &mut Running) -> Result<BTreeMap<String, String>, DecodeError> {
         let column = self.column(Column::Facts);
-        let count = column.length("count of facts", limits::LABELS_MAX)?;
+        let most = limits::LABELS_MAX.min(limits::FACTS_PER_BATCH_MAX - state.facts);
+        let count = column.length("count of facts", most)?;
+        state.facts += count;
         let mut facts = BTreeMap::new();
         for _ in 0..count {
             let name = text(column)?;

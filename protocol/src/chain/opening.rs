@@ -258,15 +258,17 @@ impl<R: Rows> Opening<'_, R> {
         let batch = self.rows.read(row)?;
         let weight = batch.header().packing.unpacked as usize;
         let count = usize::try_from(batch.header().counts.records).unwrap_or(usize::MAX);
+        let records = Body::open(&batch).map(|body| body.records).unwrap_or_default();
+        let facts = records.iter().map(Record::facts).sum();
         let full = self.body.weight() + weight > limits::BATCH_BYTES_AIM * 2;
-        if full || !self.body.has_room(count.saturating_add(2), count, weight) {
+        if full || !self.body.has_room(count.saturating_add(2), count, facts, weight) {
             self.flush()?;
         }
         if span.start.position > at.position {
             at = self.gap(going, at, span.start, sealed)?;
         }
         let mut end = span.start;
-        for mut record in Body::open(&batch).map(|body| body.records).unwrap_or_default() {
+        for mut record in records {
             if record.stream != going.held {
                 continue;
             }

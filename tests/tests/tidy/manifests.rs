@@ -54,7 +54,11 @@ pub(crate) fn against_the_arrows(
     problems
 }
 
+/// A workspace of its own has no other root to take versions from.
 pub(crate) fn version_of_its_own(manifest: &SourceFile) -> Vec<String> {
+    if manifest.text.lines().any(|line| line.trim() == "[workspace]") {
+        return Vec::new();
+    }
     let entries = entries(&manifest.text).into_iter();
     let of_package = entries
         .filter(|entry| entry.section == "package" && entry.key == "version")
@@ -203,6 +207,7 @@ mod tests {
             "[dependencies]\nserde = { workspace = true, features = [\"derive\"] }",
             "[dependencies.serde]\nworkspace = true",
             "[dev-dependencies]\nheadwater-agent = { path = \".\", features = [\"sabotage\"] }",
+            "[workspace]\n[package]\nversion = \"1.0.0\"\n[dependencies]\nserde = \"1\"",
         ];
         for text in of_root {
             assert_eq!(versions(text), Vec::<String>::new(), "{text}");

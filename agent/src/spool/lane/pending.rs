@@ -308,7 +308,7 @@ impl Growing {
             Content::Tick(samples) => samples.len(),
             Content::Event(_) | Content::Facts(_) | Content::Gap(_) => 0,
         };
-        let room = self.body.is_empty() || self.body.has_room(1, samples, cost);
+        let room = self.body.is_empty() || self.body.has_room(1, samples, record.facts(), cost);
         if !room || !self.has_room(chain, record.stream, cost) {
             return false;
         }
@@ -329,7 +329,7 @@ impl Growing {
         let cover = self.body.end(stream).map_or_else(|| cover_cost(chain, stream), |_| 0);
         self.cost + cost + cover <= self.most
             && self.records < limits::RECORDS_PER_BATCH_MAX - Check::BYTES
-            && (cover == 0 || self.body.has_room(1, 0, cost))
+            && (cover == 0 || self.body.has_room(1, 0, 0, cost))
     }
 
     fn cover(&mut self, chain: &Chain, stream: Stream) {
