@@ -332,10 +332,14 @@ impl<L: Landing> Tail<L> {
             let truncated = || self.truncated_before(file, source).filter(|_| file.position() == 0);
             self.missing(file, source).or_else(truncated)
         });
-        before.is_some_and(|before| {
-            // It may have been packed since the folder was listed.
-            self.look_for_packed(&file.home);
-            self.rest_of(before, now) == Rest::Unknown
+        before.is_some_and(|before| match self.rest_of(before, now) {
+            Rest::Found => false,
+            Rest::Unknown => true,
+            Rest::Nowhere => {
+                // It may have been packed since the folder was listed.
+                self.look_for_packed(&file.home);
+                self.rest_of(before, now) == Rest::Unknown
+            }
         })
     }
 
@@ -351,7 +355,7 @@ impl<L: Landing> Tail<L> {
         self.tell(Notice::Stalled { path, reason: error.to_string() });
         file.due = false;
         if Errno::from_io_error(error) == Some(Errno::STALE) {
-            self.look_for_packed(&file.home);
+            // self.look_for_packed(&file.home);
             // What may have been packed is not given up: its successor waits for the answer.
             self.discovery.forget_listings();
             if !self.has_packed(&file.home) {
