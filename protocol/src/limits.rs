@@ -16,8 +16,8 @@ pub const ZSTD_WINDOW_LOG_MAX: u32 = 22;
 pub const RECORDS_PER_BATCH_MAX: usize = 65_536;
 /// Samples in one batch: at 24 bytes each when decoded, 6 MiB.
 pub const SAMPLES_PER_BATCH_MAX: usize = 262_144;
-/// Facts (name and value) in one batch: at some 120 bytes each when decoded, 2 MiB. They are told once an
-/// hour, some 20 at a time.
+/// Facts (name and value) in one batch: short ones take 120 to 160 bytes each when decoded, all of them
+/// 2.5 MiB. They are told once an hour, some 20 at a time.
 pub const FACTS_PER_BATCH_MAX: usize = 16_384;
 /// Bytes of one body inside a batch; larger ones are split by their source.
 pub const EVENT_BYTES_MAX: usize = 1 << 20;

@@ -67,6 +67,15 @@ pub(super) struct Cut {
     retry_at: Instant,
 }
 
+impl Cut {
+    /// Whether nobody seems to write to a file of a size any more.
+    fn is_settled(self, size: u64, patience: Duration, now: Instant) -> bool {
+        let is_still = now.saturating_duration_since(self.since) >= COPY_STILL;
+        let is_old = now.saturating_duration_since(self.first) >= patience;
+        (self.size == size && is_still) || is_old
+    }
+}
+
 /// Where the rest of a run is, as far as compressed files go.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Rest {
@@ -121,7 +130,8 @@ impl<L: Landing> Tail<L> {
         let Sighting { path, facts } = sighting;
         match self.packed.files.get_mut(&facts.key) {
             Some(known) if known.facts.born == facts.born => {
-                (known.path, known.home) = (path, home)
+                (known.path, known.home) = (path, home);
+                known.note_growth(&facts);
             }
             _ => {
                 let packed = Packed {
@@ -182,6 +192,12 @@ impl<L: Landing> Tail<L> {
     /// Whether a compressed file begins like a run; if not, it is not asked about that run again.
     fn begins_like(&mut self, key: FileKey, orphan: &Orphan, now: Moment) -> bool {
         let Orphan { stream, position, .. } = *orphan;
+        let patience = self.limits.deleted_grace;
+        if let Some(packed) = self.packed.files.get_mut(&key)
+            && packed.is_hardly_begun(patience, now.at)
+        {
+            return false;
+        }
         let (streams, heads) = (self.streams.as_ref(), &self.heads);
         let known = streams.and_then(|streams| streams.get(stream));
         let Some((packed, known)) = self.packed.files.get(&key).zip(known) else { return false };
@@ -237,11 +253,7 @@ impl<L: Landing> Tail<L> {
             return Err(io::ErrorKind::NotFound.into());
         }
         packed.facts = facts;
-        let is_settled = packed.cut.is_some_and(|cut| {
-            let is_still = now.at.saturating_duration_since(cut.since) >= COPY_STILL;
-            let is_old = now.at.saturating_duration_since(cut.first) >= patience;
-            (cut.size == facts.size && is_still) || is_old
-        });
+        let is_settled = packed.cut.is_some_and(|cut| cut.is_settled(facts.size, patience, now.at));
         let length = packed.length().unwrap_or(0);
         let (path, size) = (packed.path.clone(), facts.size);
         let order = Order { key, path, stream, position, length, original, owed, size, is_settled };
@@ -386,6 +398,24 @@ impl Packed {
         Ok(self.cover.get().and_then(Option::as_ref))
     }
 
+    /// Whether so little of it is there that it can't be told what it holds, and it may still be written. It
+    /// is looked at again after a while, until it stands still.
+    fn is_hardly_begun(&mut self, patience: Duration, now: Instant) -> bool {
+        if self.cut.is_some_and(|cut| now < cut.retry_at) {
+            return self.cover.get().is_none();
+        }
+        let is_cut = self.cover().is_ok_and(|cover| cover.is_some_and(|cover| cover.is_cut));
+        let Some(size) = Facts::at(&self.path).ok().filter(|_| is_cut).map(|facts| facts.size)
+        else {
+            return false;
+        };
+        if self.cut.is_some_and(|cut| cut.is_settled(size, patience, now)) {
+            return false;
+        }
+        self.note_cut(size, now);
+        true
+    }
+
     /// The length of its content modulo 4 GiB; `None` where it shows none.
     fn length(&self) -> Option<u64> {
         self.cover.get().and_then(Option::as_ref).map(|cover| cover.length.into())
@@ -394,6 +424,17 @@ impl Packed {
     /// Whether a run that was read up to a position may go on in it.
     fn may_hold(&self, stream: Stream, position: u64) -> bool {
         self.holds.is_none() && self.refused.get(&stream) != Some(&position)
+    }
+
+    /// What was seen of it while it was being written says nothing of what it is: it is looked at again,
+    /// unless it holds a run, which is read on from it.
+    fn note_growth(&mut self, facts: &Facts) {
+        let is_same = (self.facts.size, self.facts.changed) == (facts.size, facts.changed);
+        if !is_same && self.holds.is_none() {
+            self.facts = *facts;
+            self.cover = OnceCell::new();
+            self.refused.clear();
+        }
     }
 
     /// It ended in the middle: it is looked at again, anew.

@@ -79,6 +79,8 @@ pub(super) struct Cover {
     pub(super) head: Vec<u8>,
     /// The length of the content modulo 4 GiB, as the file's last bytes have it.
     pub(super) length: u32,
+    /// It ends before it shows how the content begins: it is cut off, or hardly begun.
+    pub(super) is_cut: bool,
 }
 
 impl Cover {
@@ -90,13 +92,16 @@ impl Cover {
         let size = Facts::of(&file)?.size;
         let mut length = [0; 4];
         let at = size.checked_sub(length.len() as u64);
-        let Some(at) = at else { return Ok(None) };
+        let Some(at) = at else {
+            return Ok(Some(Self { head: Vec::new(), length: 0, is_cut: true }));
+        };
         file.read_exact_at(&mut length, at)?;
         let mut head = Vec::new();
         match Unpacker::new(file).read(&mut head, head_bytes)? {
             Unpacked::Corrupt if head.is_empty() => Ok(None),
-            Unpacked::Full | Unpacked::End | Unpacked::Cut | Unpacked::Corrupt => {
-                Ok(Some(Self { head, length: u32::from_le_bytes(length) }))
+            end => {
+                let is_cut = end == Unpacked::Cut;
+                Ok(Some(Self { head, length: u32::from_le_bytes(length), is_cut }))
             }
         }
     }
@@ -162,7 +167,11 @@ mod tests {
         assert_eq!(cover.head, content[..100]);
         assert_eq!(cover.length as usize, content.len());
         assert_eq!(Cover::of(file(b"plain text"), 100).unwrap(), None);
-        assert_eq!(Cover::of(file(b""), 100).unwrap(), None);
+        let hardly_begun = [&b""[..], b"\x1f", &pack(&content)[..9], &pack(&content)[..20]];
+        for bytes in hardly_begun {
+            assert!(Cover::of(file(bytes), 100).unwrap().unwrap().is_cut, "{bytes:?}");
+        }
+        assert!(!cover.is_cut);
     }
 
     fn content() -> Vec<u8> {
