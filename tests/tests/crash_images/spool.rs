@@ -99,7 +99,8 @@ fn a_crash_while_the_spool_recovers_from_another_takes_nothing_either() {
     for (number, stretch) in stretches.iter().enumerate() {
         for crash in stretch.crashes(share, run.draws(2_000 + number)) {
             let disk = Recorder::new(crash.image.clone());
-            recorded.check(&disk, crash.moment).unwrap();
+            let looked = recorded.check(&disk, crash.moment);
+            run.expect(looked.map_err(|broken| format!("{broken}\nafter: {}", crash.how)));
             recoveries += 1;
             let looked = run.look(&disk.record().stretches(), SECOND, |second| {
                 recorded.check(&Recorder::new(second.image.clone()), crash.moment)

@@ -16,7 +16,7 @@ use crate::checking::{Run, ensure};
 /// Groups of the plan that is carried out once for each operation.
 const GROUPS: usize = 5;
 /// Images that are looked at unless the environment says otherwise.
-const IMAGES: usize = 3_000;
+const IMAGES: usize = 2_000;
 /// About as many parts they fall into: three for each operation that fails.
 const PARTS: usize = 300;
 /// Where a process that is to fail finds out when, and leaves what it did. Set by the test itself.
@@ -29,11 +29,11 @@ fn after_an_operation_that_failed_the_process_ends_and_nothing_told_is_lost() {
         return fail_in(Path::new(&folder));
     }
     let mut run = Run::new(test, IMAGES);
-    let folder = tempfile::tempdir().unwrap();
-    let ground = Ground::new(folder.path());
+    let ground_folder = tempfile::tempdir().unwrap();
+    let ground = Ground::new(ground_folder.path());
     let mut failed = 0;
     loop {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::tempdir_in(ground_folder.path()).unwrap();
         std::fs::write(folder.path().join("plan"), format!("{} {failed}", run.seed)).unwrap();
         let status = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "log::failing::after_an_operation_that_failed_the_process_ends_and_nothing_told_is_lost"])
@@ -63,8 +63,7 @@ fn fail_in(folder: &Path) {
     let plan = std::fs::read_to_string(folder.join("plan")).unwrap();
     let (seed, after) = plan.split_once(' ').unwrap();
     let plan = plan_of(seed.parse().unwrap());
-    let log_folder = tempfile::tempdir_in(folder).unwrap();
-    let ground = Ground::new(log_folder.path());
+    let ground = Ground::of(folder.parent().unwrap());
     let disk = ground.fresh();
     let (record, notes) = (folder.join("record"), folder.join("notes"));
     let note = move |text: &str| {

@@ -31,13 +31,17 @@ pub(crate) struct Ground {
 impl Ground {
     /// Makes a log in a folder, and keeps what its files hold.
     pub(crate) fn new(folder: &Path) -> Self {
-        let shards = ShardCount::new(8).unwrap();
-        EmbeddedLog::create(folder, LOG, shards).unwrap();
+        EmbeddedLog::create(folder, LOG, shards()).unwrap();
+        Self::of(folder)
+    }
+
+    /// The log that was made in a folder.
+    pub(crate) fn of(folder: &Path) -> Self {
         let file = |number: u16| std::fs::read(folder.join(format!("log-{number}.redb"))).unwrap();
         let space = Space::of(folder, MinFree::Bytes(ByteCount(0))).unwrap();
         let options = LogOptions {
             id: LOG,
-            shards,
+            shards: shards(),
             group_commit: Duration::ZERO,
             space: Arc::new(space),
             metrics: Metrics::default().log,
@@ -56,6 +60,10 @@ impl Ground {
         let disks = std::iter::once(first.clone()).chain(others).collect();
         EmbeddedLog::open_on(disks, &self.options)
     }
+}
+
+fn shards() -> ShardCount {
+    ShardCount::new(8).unwrap()
 }
 
 /// What a log was asked and said, and when.

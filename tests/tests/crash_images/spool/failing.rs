@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use headwater_protocol::identity::Lane;
 use headwater_tests::recorder::{Record, Recorder};
+use tempfile::TempDir;
 
 use super::check::check;
 use super::story::{Shown, Story};
@@ -14,15 +15,16 @@ use crate::checking::{Run, ensure};
 /// Steps of the story that is told once for each operation.
 const STEPS: usize = 4;
 /// Images that are looked at unless the environment says otherwise.
-const IMAGES: usize = 3_000;
+const IMAGES: usize = 2_000;
 /// About as many parts they fall into: three for each operation that fails.
 const PARTS: usize = 600;
 
 #[test]
 fn after_an_operation_that_failed_the_spool_ends_and_nothing_shown_is_lost() {
     let mut run = Run::new("after_an_operation_that_failed_the_spool_ends", IMAGES);
+    let folder = tempfile::tempdir().unwrap();
     let mut failed = 0;
-    while fails_at(&mut run, failed) {
+    while fails_at(&mut run, &folder, failed) {
         failed += 1;
     }
     assert!(failed > 2 * STEPS, "each seal takes two syncs at least: {failed} operations");
@@ -30,9 +32,8 @@ fn after_an_operation_that_failed_the_spool_ends_and_nothing_shown_is_lost() {
 }
 
 /// Tells the story on a disk that fails after so many operations. False if there are fewer.
-fn fails_at(run: &mut Run, after: usize) -> bool {
-    let folder = tempfile::tempdir().unwrap();
-    let (disk, mut story) = begin(&folder, Kind::GoesBack, run.seed);
+fn fails_at(run: &mut Run, folder: &TempDir, after: usize) -> bool {
+    let (disk, mut story) = begin(folder, Kind::GoesBack, run.seed);
     let record: Arc<Mutex<Option<Record>>> = Arc::default();
     let kept = Arc::clone(&record);
     disk.fail_after(after, Box::new(move |failed| *kept.lock().unwrap() = Some(failed.clone())));
