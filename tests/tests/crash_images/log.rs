@@ -19,7 +19,7 @@ const GROUPS: usize = 14;
 /// Plans of one run.
 const PLANS: usize = 3;
 /// Images that are looked at unless the environment says otherwise.
-const IMAGES: usize = 5_000;
+const IMAGES: usize = 2_500;
 
 /// A log that carried out a plan, and the record of its disk.
 struct Recorded {

@@ -18,7 +18,7 @@ use world::{World, config};
 /// Steps of one story.
 const STEPS: usize = 10;
 /// Images that are looked at unless the environment says otherwise.
-const IMAGES: usize = 5_000;
+const IMAGES: usize = 2_500;
 
 /// A story that was told, and the record of its disk.
 struct Recorded {

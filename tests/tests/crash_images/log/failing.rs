@@ -16,7 +16,7 @@ use crate::checking::{Run, ensure};
 /// Groups of the plan that is carried out once for each operation.
 const GROUPS: usize = 5;
 /// Images that are looked at unless the environment says otherwise.
-const IMAGES: usize = 2_000;
+const IMAGES: usize = 1_500;
 /// About as many parts they fall into: three for each operation that fails.
 const PARTS: usize = 300;
 /// Where a process that is to fail finds out when, and leaves what it did. Set by the test itself.

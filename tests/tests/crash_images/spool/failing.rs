@@ -15,7 +15,7 @@ use crate::checking::{Run, ensure};
 /// Steps of the story that is told once for each operation.
 const STEPS: usize = 4;
 /// Images that are looked at unless the environment says otherwise.
-const IMAGES: usize = 2_000;
+const IMAGES: usize = 1_500;
 /// About as many parts they fall into: three for each operation that fails.
 const PARTS: usize = 600;
 
