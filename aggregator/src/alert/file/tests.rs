@@ -177,8 +177,10 @@ fn a_huge_file_and_a_file_of_nothing_but_mistakes_end() {
 fn the_example_that_is_shipped_has_no_mistake() {
     let file = offline(crate::alert::SHIPPED).unwrap();
     assert_eq!(file.owner, "shipped");
-    let cpu = &file.rules[0];
-    assert_eq!((cpu.scope.metric.as_str(), cpu.for_us), ("cpu.busy_ratio", 30_000_000));
+    let of = |metric: &str| file.rules.iter().find(|rule| rule.scope.metric == metric).unwrap();
+    assert_eq!(of("ledger.difference_records").limits.first().1.to_string(), "0.5");
+    let cpu = of("cpu.busy_ratio");
+    assert_eq!(cpu.for_us, 30_000_000);
     assert_eq!(cpu.limits.first().1.to_string(), "0.7");
     assert_eq!(cpu.limits.clear().to_string(), "0.6");
     let text = crate::alert::SHIPPED;
