@@ -211,7 +211,9 @@ impl Chain {
         start: u64,
         nonce: u64,
     ) -> Stream {
-        self.begin(source, Some(info), start, nonce)
+        let stream = self.begin(source, Some(info), start, nonce);
+        self.begun.insert(stream);
+        stream
     }
 
     fn begin(
@@ -236,7 +238,7 @@ impl Chain {
             info,
         };
         self.streams.insert(stream, sealed);
-        self.begun.insert(stream);
+        self.changed.insert(stream);
         stream
     }
 

@@ -181,3 +181,28 @@ fn a_run_of_a_file_is_known_with_what_it_is() {
     assert_eq!(stream.source, FILE);
     assert_ne!(known.streams[&stream].check, Check::NONE);
 }
+
+#[test]
+fn a_file_whose_run_was_given_up_goes_on_where_it_was_read_to_also_after_a_crash() {
+    let mut world = World::new();
+    let node = Node::new();
+    world.greet(&node, Lane::Bulk);
+    world.landing.known();
+    let stream = world.begin(0);
+    let (end, _) = world.append(stream, 0, &numbered(0..10));
+    world.wait_sealed(Lane::Bulk, 1);
+    // The ledger may have forgotten the run: it is given up, and its file goes on in another one.
+    let mut state = crate::world::foreign_state(Lane::Bulk);
+    state.horizon = stream.run.number;
+    assert!(world.try_greet(state).is_some());
+    let goes_on = |world: &mut World| {
+        let streams = world.landing.known().unwrap().streams.into_iter();
+        let own = streams.filter(|(it, _)| it.source == FILE);
+        own.map(|(it, known)| (it != stream, known.position)).collect::<Vec<_>>()
+    };
+    assert_eq!(goes_on(&mut world), [(true, end)]);
+    let copy = world.copy();
+    let mut world = world.crash_to(copy);
+    world.greet(&node, Lane::Bulk);
+    assert_eq!(goes_on(&mut world), [(true, end)], "the same after a crash");
+}
