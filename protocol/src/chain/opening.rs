@@ -82,7 +82,13 @@ impl Chain {
             let anew = went_back && state.horizon > 0 && opening.is_file(stream);
             let forgotten = stream.run.number <= state.horizon || anew;
             if !opening.decide(stream, &known, held, forgotten)? {
-                undecided.push((stream, opening.count_held(stream, held)?));
+                let mut missing = opening.count_held(stream, held)?;
+                if stream.run.number > state.horizon {
+                    // Not forgotten under this name: what was acked and is no longer held is not there either.
+                    let Sealed { origin, highest, .. } = &opening.chain.streams[&stream];
+                    missing.records = highest.records.saturating_sub(origin.records);
+                }
+                undecided.push((stream, missing));
             }
         }
         opening.give_up(&undecided, fresh.seed);
