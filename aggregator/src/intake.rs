@@ -14,12 +14,14 @@ mod fault;
 mod frames;
 mod greeting;
 mod lane;
+mod openings;
 mod session;
 mod sessions;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Instant;
 
 use headwater_protocol::identity::DeviceId;
 use headwater_protocol::wire::CloseCode;
@@ -33,6 +35,7 @@ use crate::metrics::IntakeMetrics;
 use crate::registry::Registry;
 
 use credit::Pool;
+use openings::Openings;
 use sessions::Sessions;
 
 pub use endpoint::ListenError;
@@ -75,6 +78,7 @@ struct Context {
     options: IntakeOptions,
     sessions: Sessions,
     pool: Pool,
+    openings: Openings,
     /// Faults of devices: logged, and audited where they lie about who they are.
     fault_noted: Pace,
     /// Refused handshakes of strangers.
@@ -111,8 +115,8 @@ impl IntakeHandle {
             ListenError::Socket { address, source }
         })?;
         let sessions = Sessions::new(options.metrics.clone());
-        let (pool, fault_noted, refusal_noted) = Default::default();
-        let context = Context { options, sessions, pool, fault_noted, refusal_noted };
+        let (pool, openings, fault_noted, refusal_noted) = Default::default();
+        let context = Context { options, sessions, pool, openings, fault_noted, refusal_noted };
         let context = Arc::new(context);
         tokio::spawn(accept(endpoint.clone(), Arc::clone(&context)));
         Ok(Self { endpoint, address, context })
@@ -136,13 +140,18 @@ impl IntakeHandle {
     /// Who is connected.
     #[must_use]
     pub fn sessions(&self) -> Vec<(DeviceId, SessionSeen)> {
-        self.context.sessions.all()
+        let mut sessions = self.context.sessions.all();
+        for (device, session) in &mut sessions {
+            session.unstable = self.context.openings.is_unstable(*device, Instant::now());
+        }
+        sessions
     }
 
     /// A device's session. `None` if it has none.
     #[must_use]
     pub fn session(&self, device: DeviceId) -> Option<SessionSeen> {
-        self.context.sessions.of(device)
+        let unstable = self.context.openings.is_unstable(device, Instant::now());
+        self.context.sessions.of(device).map(|session| SessionSeen { unstable, ..session })
     }
 
     /// Ends a device's session because it was revoked.

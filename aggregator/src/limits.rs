@@ -96,6 +96,11 @@ pub const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a newer session waits for what an older one answers: some round trips around the world. A
 /// host that was killed waits no longer than this before it is served again.
 pub const CLONE_HOLD: Duration = Duration::from_millis(250);
+/// Epochs that a device may open within a day before it is slowed down and shown as unstable: four times both
+/// lanes, so a host that is restored every six hours. FAILURES page, section 5.
+pub const EPOCHS_PER_DAY_MAX: u32 = 8;
+/// Longest wait of such a device before it may open the next.
+pub const OPENING_WAIT_MAX: Duration = Duration::from_secs(60);
 /// Silence after which a session is over.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 /// Interval between keep-alives: two fit into the 30 s after which many middleboxes forget a flow.

@@ -176,6 +176,8 @@ pub enum BusyCause {
     Disk,
     /// Its buffers are full.
     Load,
+    /// The device opened too many epochs within a day: the answer to a `LaneHello`.
+    Unstable,
 }
 
 /// One frame.

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use headwater_certs::identity::DeviceIdentity;
 use headwater_certs::tls::{Clock, agent_client_config};
@@ -17,6 +18,7 @@ use headwater_protocol::record::{Line, Part, SourceInfo};
 use headwater_protocol::wire::{FRAME_HEAD_BYTES, Frame, FrameHead, Hello, LaneHello, LaneState};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, RecvStream, SendStream};
+use tokio::net::UdpSocket;
 
 use crate::waiting::DEADLINE;
 
@@ -60,11 +62,9 @@ impl Peer {
         identity: &DeviceIdentity,
         address: &str,
     ) -> Result<Self, ConnectionError> {
-        let tls = agent_client_config(identity, Arc::new(Clock::default())).unwrap();
-        let crypto = QuicClientConfig::try_from(tls).unwrap();
+        let client = client_config(identity);
         let address: SocketAddr = address.parse().unwrap();
         let endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
-        let client = ClientConfig::new(Arc::new(crypto));
         let connection = endpoint.connect_with(client, address, "localhost").unwrap().await?;
         Ok(Self { connection, greeting: None, _endpoint: endpoint })
     }
@@ -100,6 +100,18 @@ impl Peer {
         Bidi { send, recv }
     }
 
+    /// Opens a stream, if the aggregator lets it within a time.
+    pub async fn try_open(&self, within: Duration) -> Option<Bidi> {
+        let opened = tokio::time::timeout(within, self.connection.open_bi()).await;
+        let (send, recv) = opened.ok()?.ok()?;
+        Some(Bidi { send, recv })
+    }
+
+    /// Whether the aggregator lets it open a stream in one direction within a time.
+    pub async fn may_open_uni(&self, within: Duration) -> bool {
+        matches!(tokio::time::timeout(within, self.connection.open_uni()).await, Ok(Ok(_)))
+    }
+
     /// Opens a lane.
     ///
     /// # Panics
@@ -127,6 +139,29 @@ impl Peer {
             other => Err(other),
         }
     }
+}
+
+/// The first datagram of a handshake that nobody answers.
+///
+/// # Panics
+/// If there is none.
+#[must_use]
+pub async fn first_datagram(identity: &DeviceIdentity) -> Vec<u8> {
+    let nobody = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+    let client = client_config(identity);
+    let connecting = endpoint.connect_with(client, nobody.local_addr().unwrap(), "localhost");
+    let connecting = connecting.unwrap();
+    let mut datagram = vec![0; 2_048];
+    let bytes = nobody.recv(&mut datagram).await.unwrap();
+    drop(connecting);
+    datagram.truncate(bytes);
+    datagram
+}
+
+fn client_config(identity: &DeviceIdentity) -> ClientConfig {
+    let tls = agent_client_config(identity, Arc::new(Clock::default())).unwrap();
+    ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()))
 }
 
 impl Bidi {

@@ -239,6 +239,11 @@ impl<'a> Driver<'a> {
         let why = match cause {
             BusyCause::Disk => "the aggregator's disk is nearly full",
             BusyCause::Load => "the aggregator has too much to do",
+            BusyCause::Unstable => {
+                // It stands for the answer to a hello.
+                self.hellos = self.hellos.saturating_sub(1);
+                "this device opened too many epochs within a day: is its host restored again and again?"
+            }
         };
         let wait = Duration::from_millis(u64::from(wait_ms));
         debug!(lane = %self.lane, why, ?wait, "the aggregator is busy");

@@ -75,6 +75,19 @@ fn a_busy_node_is_left_alone_and_greeted_again() {
 }
 
 #[test]
+fn a_lane_that_is_put_off_says_hello_again_in_the_same_session() {
+    let mut world = World::new();
+    let stream = world.begin();
+    world.node.state().mischief.push_back(Mischief::Busy(60));
+    world.node.state().busy_hellos = 6;
+    world.append(stream, 0, &numbered(0..10));
+    world.wait_acked(Lane::Bulk, 10);
+    assert_eq!(world.node.state().busy_hellos, 0, "each was put off");
+    assert_eq!(world.node.state().sessions, 1, "busy is no reason to reconnect");
+    assert_eq!(world.node.lines(), numbered(0..10));
+}
+
+#[test]
 fn an_ack_of_something_else_releases_nothing() {
     survives(at_every(4, Mischief::ForeignAck));
 }

@@ -57,6 +57,8 @@ pub(crate) struct NodeState {
     pub(crate) mischief: VecDeque<Mischief>,
     /// What to do to the next hellos.
     pub(crate) refused_hellos: VecDeque<CloseCode>,
+    /// How many of the next hellos of lanes are put off.
+    pub(crate) busy_hellos: u32,
     pub(crate) protocol: u16,
     pub(crate) sessions: u64,
     pub(crate) batches: u64,
@@ -88,6 +90,7 @@ impl Node {
             sessions: 0,
             batches: 0,
             hellos: Vec::new(),
+            busy_hellos: 0,
             first_ack: None,
         }));
         let node = Self { address: endpoint.local_addr().unwrap(), state, endpoint };
@@ -201,6 +204,18 @@ async fn read(stream: &mut RecvStream) -> Option<Frame> {
     Some(Frame::decode(head, &payload).unwrap())
 }
 
+impl NodeState {
+    fn greet(&mut self, device: DeviceId, lane: Lane) -> Frame {
+        match self.busy_hellos.checked_sub(1) {
+            Some(left) => {
+                self.busy_hellos = left;
+                Frame::Busy(BusyCause::Unstable, 60)
+            }
+            None => Frame::LaneState(self.ledger.lane_state(device, lane, LOG)),
+        }
+    }
+}
+
 struct LaneStream {
     connection: Connection,
     device: DeviceId,
@@ -216,9 +231,8 @@ impl LaneStream {
             let goes_on = match frame {
                 Frame::LaneHello(hello) => {
                     (refusing, lane) = (false, hello.lane);
-                    let state =
-                        self.state.lock().unwrap().ledger.lane_state(self.device, lane, LOG);
-                    self.say(&Frame::LaneState(state)).await
+                    let answer = self.state.lock().unwrap().greet(self.device, lane);
+                    self.say(&answer).await
                 }
                 Frame::Batch { .. } if refusing => true,
                 Frame::Batch { batch, .. } => self.batch(lane, *batch, &mut refusing).await,

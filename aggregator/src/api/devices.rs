@@ -158,6 +158,7 @@ fn row(device: &DeviceView) -> DeviceRow {
     let state = match device {
         DeviceView { revoked_at_us: Some(_), .. } => "revoked",
         DeviceView { cloned_at_us: Some(_), .. } => "cloned",
+        DeviceView { session: Some(session), .. } if session.unstable => "unstable",
         DeviceView { session: Some(_), .. } => "online",
         DeviceView { last_seen_us: None, .. } => "new",
         _ => "offline",

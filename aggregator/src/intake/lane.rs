@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use headwater_protocol::batch::Batch;
 use headwater_protocol::entry::SentClock;
@@ -17,9 +17,10 @@ use tokio::sync::mpsc;
 use super::credit::LaneCredit;
 use super::fault::{End, PeerFault};
 use super::frames;
+use super::openings::Openings;
 use super::session::SessionContext;
 use crate::fold::{Answer, Answered, Credit, Hello, Reply};
-use crate::limits::{BUSY_WAIT, LANE_SLOTS};
+use crate::limits::{BUSY_WAIT, EPOCHS_PER_DAY_MAX, LANE_SLOTS};
 
 /// Runs a lane until its stream ends.
 pub(super) async fn run(
@@ -64,7 +65,7 @@ impl Reading<'_> {
                 Frame::Batch { sent, batch } => {
                     let arrived = Instant::now();
                     self.check(&batch, bytes)?;
-                    if let Some(credit) = self.admit(arrived, bytes).await {
+                    if let Some(credit) = self.admit(arrived, &batch, bytes).await {
                         let reply = self.reply(arrived, credit);
                         let sent = SentClock { boot: self.session.boot, ..sent };
                         self.session.node.options.fold.append(batch, sent, reply).await;
@@ -90,6 +91,11 @@ impl Reading<'_> {
         }
         let arrived = Instant::now();
         let reply = self.reply(arrived, self.credit.slot().await);
+        let wait = self.session.node.openings.wait(self.session.device, arrived);
+        if !wait.is_zero() {
+            self.busy(reply, BusyCause::Unstable, wait);
+            return Ok(());
+        }
         let (device, receipt) = (self.session.device, hello.receipt);
         let hello = Hello { device, lane: self.lane, receipt, reply };
         self.session.node.options.fold.hello(hello).await;
@@ -114,7 +120,7 @@ impl Reading<'_> {
     }
 
     /// Room for a batch, once there is some; `None` if the batch is not taken.
-    async fn admit(&self, arrived: Instant, bytes: usize) -> Option<Credit> {
+    async fn admit(&self, arrived: Instant, batch: &Batch, bytes: usize) -> Option<Credit> {
         let options = &self.session.node.options;
         if self.deaf.load(Ordering::Relaxed) {
             options.metrics.refuse("deaf");
@@ -127,13 +133,37 @@ impl Reading<'_> {
             return None;
         }
         if options.space.is_short() {
-            options.metrics.refuse("disk");
-            self.deaf.store(true, Ordering::Relaxed);
-            let wait_ms = u32::try_from(BUSY_WAIT.as_millis()).expect("a few seconds");
-            self.reply(arrived, credit).send(Answer::Busy(BusyCause::Disk, wait_ms));
+            self.busy(self.reply(arrived, credit), BusyCause::Disk, BUSY_WAIT);
             return None;
         }
+        if Openings::is_one(batch.header()) {
+            let wait = self.session.node.openings.wait(self.session.device, arrived);
+            if !wait.is_zero() {
+                self.busy(self.reply(arrived, credit), BusyCause::Unstable, wait);
+                return None;
+            }
+            if self.session.node.openings.note(self.session.device, arrived) {
+                tracing::warn!(
+                    epochs = EPOCHS_PER_DAY_MAX + 1,
+                    "unstable: its chains began anew this often within a day, so it is slowed down; \
+                     is its host restored again and again, or its spool on a disk that is not kept?"
+                );
+            }
+        }
         Some(credit)
+    }
+
+    /// Takes nothing of this lane until it has said hello again.
+    fn busy(&self, reply: Reply, cause: BusyCause, wait: Duration) {
+        let word = match cause {
+            BusyCause::Disk => "disk",
+            BusyCause::Load => "load",
+            BusyCause::Unstable => "unstable",
+        };
+        self.session.node.options.metrics.refuse(word);
+        self.deaf.store(true, Ordering::Relaxed);
+        let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX).max(1);
+        reply.send(Answer::Busy(cause, wait_ms));
     }
 }
 

@@ -24,6 +24,8 @@ pub struct SessionSeen {
     pub rtt: Duration,
     /// The agent's build, from a stranger.
     pub build: String,
+    /// Whether its device opened too many epochs within a day.
+    pub unstable: bool,
 }
 
 /// A session that has been welcomed.
@@ -126,6 +128,7 @@ impl Session {
             since_us: self.since_us,
             rtt: self.connection.rtt(),
             build: self.build.clone(),
+            unstable: false,
         }
     }
 }

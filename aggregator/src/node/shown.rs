@@ -61,6 +61,7 @@ fn device(
             since_us: session.since_us,
             rtt: session.rtt,
             build: session.build.clone(),
+            unstable: session.unstable,
         }),
         name: record.name,
         host_name: record.host_name,

@@ -96,6 +96,8 @@ pub struct SessionView {
     pub rtt: Duration,
     /// The agent's build. From a stranger: escape it before it is shown.
     pub build: String,
+    /// Whether the device opened too many epochs within a day: its host goes back again and again.
+    pub unstable: bool,
 }
 
 /// A join token, without its secret.

@@ -1,15 +1,13 @@
 //! Sessions of devices that are enrolled and say wrong things. Another device's real agent stands by.
 
 use headwater_certs::identity::DeviceIdentity;
-use headwater_protocol::identity::{DeviceId, Lane};
+use headwater_protocol::identity::Lane;
 use headwater_protocol::wire::{CloseCode, Frame};
-use headwater_tests::agent::Agent;
 use headwater_tests::peer::{
     Peer, batch, batch_of, bomb, device_of, frame_of, fresh_state, hello, talk,
 };
-use headwater_tests::site::Site;
-use headwater_tests::waiting::until;
-use serde_json::Value;
+
+use super::stage::Stage;
 
 /// What a device may say wrong.
 #[derive(Clone, Copy, Debug)]
@@ -69,27 +67,7 @@ fn a_decompression_bomb_costs_its_own_lane_a_gap_and_the_node_no_memory() {
     stage.expect_the_other_goes_on();
 }
 
-/// A node, an agent that works, and a device that does not.
-struct Stage {
-    site: Site,
-    intruder: DeviceIdentity,
-    address: String,
-    since: Value,
-}
-
 impl Stage {
-    fn new() -> Self {
-        let mut site = Site::new(1, &["alpha"]);
-        site.agent.start();
-        site.write_and_settle(100);
-        let address = site.aggregator.intake_address();
-        let agent = Agent::new("intruder", &site.path("intruder"), &address, &[]);
-        agent.enrol(&site.aggregator);
-        let intruder = DeviceIdentity::load(&agent.identity()).unwrap();
-        let since = session_of(&site.agent);
-        Self { site, intruder, address, since }
-    }
-
     /// Says something wrong; the code and the words with which the session is closed.
     async fn say(&self, wrong: Wrong) -> (u64, String) {
         let (own, state) = (device_of(&self.intruder), fresh_state(Lane::Bulk));
@@ -123,45 +101,6 @@ impl Stage {
         stream.say(&bytes).await;
         peer.closed().await.unwrap()
     }
-
-    /// Sends a batch on a fresh session's bulk lane; the answer to it.
-    async fn send(
-        &self,
-        make: impl Fn(
-            DeviceId,
-            &headwater_protocol::wire::LaneState,
-        ) -> headwater_protocol::batch::Batch,
-    ) -> Option<Frame> {
-        let peer = Peer::greeted(&self.intruder, &self.address).await;
-        let (mut stream, state) = peer.lane(Lane::Bulk).await;
-        stream.say(&frame_of(make(device_of(&self.intruder), &state))).await;
-        stream.hear().await
-    }
-
-    /// The other device keeps its session, and its acks advance.
-    fn expect_the_other_goes_on(&mut self) {
-        let acked = |agent: &Agent| agent.status().and_then(|it| it["live"]["acked"].as_u64());
-        let before = acked(&self.site.agent);
-        until("the other device's samples are acked", || acked(&self.site.agent) > before);
-        assert_eq!(session_of(&self.site.agent), self.since, "its session is the same");
-    }
-
-    fn ledger(&self, device: &str) -> Value {
-        self.site.aggregator.json(&["ledger", "show", device])
-    }
-
-    /// The most memory that the node ever held, in KiB.
-    fn peak_kib(&mut self) -> u64 {
-        let id = self.site.aggregator.process().id();
-        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        peak.trim().trim_end_matches(" kB").parse().unwrap()
-    }
-}
-
-/// When an agent's present session began.
-fn session_of(agent: &Agent) -> Value {
-    agent.status().unwrap()["ship"]["link"]["since_us"].clone()
 }
 
 fn frame_head(kind: u8, length: u32) -> Vec<u8> {

@@ -4,7 +4,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 mod certificates;
+mod corpus;
 mod disk;
+mod epochs;
 mod files;
+mod floods;
 mod frames;
+mod stage;
 mod words;

@@ -15,6 +15,8 @@ const LOST_US: i64 = 15 * 60 * 1_000_000;
 pub(crate) enum State {
     /// Two running hosts use its identity, and nobody has decided yet.
     Cloned,
+    /// Is served, but opened too many epochs within a day: its host goes back again and again.
+    Unstable,
     /// Has a session, and nothing came for more than 30 s.
     Stale,
     /// Has no session, or nothing came for more than 15 min.
@@ -41,6 +43,7 @@ impl State {
             (None, _) => Self::Offline,
             (Some(_), age) if age > LOST_US => Self::Offline,
             (Some(_), age) if age > FRESH_US => Self::Stale,
+            (Some(session), _) if session.unstable => Self::Unstable,
             (Some(_), _) => Self::Online,
         }
     }
@@ -54,6 +57,7 @@ impl State {
             Self::Online => "online",
             Self::Revoked => "revoked",
             Self::Cloned => "cloned",
+            Self::Unstable => "unstable",
         }
     }
 
@@ -66,12 +70,13 @@ impl State {
             Self::Online => "Online",
             Self::Revoked => "Revoked",
             Self::Cloned => "Cloned",
+            Self::Unstable => "Unstable",
         }
     }
 
     /// Whether figures of it are of the present.
     pub(crate) fn is_fresh(self) -> bool {
-        self == Self::Online
+        matches!(self, Self::Online | Self::Unstable)
     }
 }
 
