@@ -7,6 +7,7 @@
 //! What holds between any two lines of this code: what was read and is not in a source any more is in
 //! the spool; what left the spool was acked by the fold; what is in neither is declared as a gap.
 
+mod killpoint;
 mod stages;
 
 pub mod cli;

@@ -21,6 +21,7 @@ pub mod enrol;
 pub mod fold;
 pub mod health;
 pub mod intake;
+mod killpoint;
 pub mod limits;
 pub mod log;
 pub mod merge;

@@ -57,12 +57,16 @@ impl Agent {
         agent
     }
 
-    /// Sets a variable of the environment for every life from the next one on, such as
+    /// Sets a variable of the environment for every life from the next one on.
+    pub fn set_variable(&mut self, name: &str, value: &str) {
+        self.variables.retain(|(known, _)| known != name);
+        self.variables.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Sets a key of the configuration by its variable, for every life from the next one on, such as
     /// `SPOOL__MAX_BYTES`.
     pub fn set_key(&mut self, key: &str, value: &str) {
-        let name = format!("HEADWATER_AGENT__{key}");
-        self.variables.retain(|(known, _)| *known != name);
-        self.variables.push((name, value.to_owned()));
+        self.set_variable(&format!("HEADWATER_AGENT__{key}"), value);
     }
 
     /// Puts a program and its arguments before the agent's command, such as one that takes rights away.

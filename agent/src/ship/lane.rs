@@ -23,6 +23,7 @@ use super::frames;
 use super::silence::{Silence, Traffic};
 use super::standing::Standing;
 use crate::clock::Clocks;
+use crate::killpoint;
 use crate::spool::{SpoolClosed, SpoolReader, SpoolView};
 
 /// What a lane needs of its session.
@@ -217,6 +218,7 @@ impl<'a> Driver<'a> {
         if ack.lane != self.lane {
             return Err(SessionFault::Unexpected("an ack of another lane"));
         }
+        killpoint::pass("ship.before_ack");
         match self.context.spool.handle_ack(ack).await.map_err(SessionFault::Spool)? {
             Acked::Through(row) => {
                 self.refusals = 0;

@@ -25,6 +25,7 @@ use super::room::{Disk, Reserve, Stall};
 use super::{SpoolView, text};
 use crate::clock::{Clocks, wall_us};
 use crate::config::Room;
+use crate::killpoint;
 
 /// The source of the host's own sampler.
 const HOST_SOURCE: SourceId = SourceId(*b"headwater.host:0");
@@ -345,7 +346,9 @@ impl Keeper {
             let write = self.state.write.take().expect("a transaction was begun above");
             self.live.store(&write)?;
             self.bulk.store(&write)?;
+            killpoint::pass("spool.before_commit");
             write.commit()?;
+            killpoint::pass("spool.after_commit");
         }
         self.state.sealed_bytes = 0;
         self.state.dirty_since = None;

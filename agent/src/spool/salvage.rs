@@ -21,6 +21,7 @@ use super::lane::LaneSpool;
 use super::open::{OpenError, open_file, set_aside, settings};
 use super::room::Disk;
 use crate::config::SpoolConfig;
+use crate::killpoint;
 
 /// What became of a damaged file.
 #[derive(Debug)]
@@ -77,7 +78,9 @@ fn fresh_of(path: &Path) -> PathBuf {
 fn put_in_place(path: &Path, fresh: &Path) -> Result<(), OpenError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let put = || {
+        killpoint::pass("salvage.before_rename");
         fs::rename(fresh, path)?;
+        killpoint::pass("salvage.after_rename");
         File::open(folder)?.sync_all()?;
         damage::settle(folder)
     };
@@ -129,7 +132,9 @@ fn build(
     live.suspect(&write, sealing, random())?;
     live.store(&write)?;
     bulk.store(&write)?;
+    killpoint::pass("salvage.before_commit");
     write.commit()?;
+    killpoint::pass("salvage.after_commit");
     Ok(records)
 }
 

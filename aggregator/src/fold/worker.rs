@@ -20,6 +20,7 @@ use super::live::{AppliedBatch, Place};
 use super::owned::{Hello, OwnedShard, ReceiptSays};
 use super::state::{FoldError, Folded};
 use crate::clock::wall_us;
+use crate::killpoint;
 use crate::limits::{READ_BYTES, SNAPSHOT_BATCHES};
 use crate::log::{DeadLetter, Stored, end_process};
 use crate::metrics::{VerdictLabel, VerdictWord};
@@ -179,6 +180,7 @@ impl Worker {
         };
         self.owned(shard).note_returned();
         if let (Some(reply), Some(answer)) = (reply, answer) {
+            killpoint::pass("fold.before_ack");
             reply.send(answer);
         }
         self.hand_over(shard);
@@ -393,6 +395,7 @@ impl Worker {
         // What a snapshot has let out is let out by no replay: it has to be safe first.
         let is_safe = owned.state.windows().emitted() <= merged;
         if owned.unsaved > 0 && !short && is_safe {
+            killpoint::pass("fold.before_snapshot");
             log.put_snapshot(shard, owned.state.snapshot(log.id()));
             owned.unsaved = 0;
         }

@@ -20,6 +20,7 @@ use super::frames;
 use super::openings::Openings;
 use super::session::SessionContext;
 use crate::fold::{Answer, Answered, Credit, Hello, Reply};
+use crate::killpoint;
 use crate::limits::{BUSY_WAIT, EPOCHS_PER_DAY_MAX, LANE_SLOTS};
 
 /// Runs a lane until its stream ends.
@@ -65,6 +66,7 @@ impl Reading<'_> {
                 Frame::Batch { sent, batch } => {
                     let arrived = Instant::now();
                     self.check(&batch, bytes)?;
+                    killpoint::pass("intake.before_append");
                     if let Some(credit) = self.admit(arrived, &batch, bytes).await {
                         let reply = self.reply(arrived, credit);
                         let sent = SentClock { boot: self.session.boot, ..sent };

@@ -17,6 +17,7 @@ use redb::{Database, DatabaseError, StorageBackend};
 
 use super::meta::{Meta, MetaError};
 use super::{DeadLetter, Durable, LogOptions, Space, StoredSnapshot, create, end_process};
+use crate::killpoint;
 use crate::limits::{GROUP_BYTES_MAX, LOG_CACHE_BYTES, LOG_REQUESTS_MAX};
 use crate::metrics::LogMetrics;
 
@@ -187,6 +188,7 @@ impl Committing {
             Ok(appended) => appended,
             Err(error) => end_process(&format!("write {:?}", self.path), &error),
         };
+        killpoint::pass("log.after_commit");
         self.metrics.commits.inc();
         self.metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
         for append in appended {

@@ -18,6 +18,7 @@ use headwater_protocol::record::Series;
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::state::Write;
+use crate::killpoint;
 use crate::window::{Combination, Figures, Key};
 use names::Names;
 use rows::{StoredWindow, add, decode, encode};
@@ -228,7 +229,9 @@ impl Store {
             transaction.set_quick_repair(true);
         }
         let changed = change(&transaction).map_err(failed)?;
+        killpoint::pass("merge.before_commit");
         transaction.commit().map_err(|error| failed(error.into()))?;
+        killpoint::pass("merge.after_commit");
         Ok(changed)
     }
 

@@ -10,6 +10,7 @@ use headwater_protocol::wire::{Ack, LaneState};
 use tracing::warn;
 
 use super::{Keeper, random, random_epoch};
+use crate::killpoint;
 use crate::spool::database::DatabaseError;
 use crate::spool::input::{NoRoom, Taken};
 use crate::tail::{Known, KnownStream};
@@ -75,7 +76,9 @@ impl Keeper {
                 }
             }
         }
+        killpoint::pass("spool.before_opening");
         self.commit()?;
+        killpoint::pass("spool.after_opening");
         Ok(Ok(resumed))
     }
 

@@ -8,6 +8,7 @@ use headwater_protocol::record::{Cause, Fingerprint, Gap, SourceInfo};
 
 use super::packed::Rest;
 use super::{Interrupt, Role, Tail, Tailed};
+use crate::killpoint;
 use crate::tail::file::{Cursor, Read};
 use crate::tail::identity::head_of;
 use crate::tail::notice::Notice;
@@ -80,7 +81,11 @@ impl<L: Landing> Tail<L> {
                 self.begin(file, start, now)?
             }
         };
-        chunk_of(read, stream, check, now.time_us).map_or(Ok(()), |chunk| self.append(chunk))
+        killpoint::pass("tail.before_append");
+        let appended =
+            chunk_of(read, stream, check, now.time_us).map_or(Ok(()), |chunk| self.append(chunk));
+        killpoint::pass("tail.after_append");
+        appended
     }
 
     /// The file holds other bytes than those that were read.

@@ -7,6 +7,7 @@ use headwater_protocol::identity::{Offset, ShardId};
 use redb::{Database, Durability, ReadableTable, Table, WriteTransaction};
 
 use super::Request;
+use crate::killpoint;
 use crate::limits::{DEAD_LETTERS_MAX, SNAPSHOTS_KEPT};
 use crate::log::tables::{BOUNDS, CHUNK_BYTES, CHUNKS, DEAD, ENTRIES, SNAPSHOTS};
 use crate::log::{DeadLetter, Durable, Stored, StoredSnapshot};
@@ -59,6 +60,7 @@ pub(super) fn write(
         }
         bounds.store()?;
     }
+    killpoint::pass("log.before_commit");
     transaction.commit()?;
     Ok(appended)
 }
