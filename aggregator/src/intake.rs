@@ -32,7 +32,7 @@ use crate::fold::FoldHandle;
 use crate::limits::{ByteCount, FAREWELL_TIMEOUT, HANDSHAKES_BEFORE_RETRY, HANDSHAKES_MAX};
 use crate::log::Space;
 use crate::metrics::IntakeMetrics;
-use crate::registry::Registry;
+use crate::registry::{Registry, ResetKey};
 
 use credit::Pool;
 use openings::Openings;
@@ -56,6 +56,8 @@ pub struct IntakeOptions {
     pub tls: Arc<rustls::ServerConfig>,
     /// Where batches go.
     pub fold: FoldHandle,
+    /// By what agents know that a connection is of a process of this node that has ended.
+    pub reset_key: ResetKey,
     /// Who is served.
     pub registry: Registry,
     /// Whether the disk has room.

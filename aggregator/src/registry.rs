@@ -27,7 +27,7 @@ use crate::log::end_process;
 pub use audit::AuditEntry;
 pub use devices::{DeviceRecord, ServeError, Served};
 pub use enrolment::{Applicant, Enrolled, Refused};
-pub use identity::NodeRecord;
+pub use identity::{NodeRecord, ResetKey};
 pub use notices::NoticeCursor;
 pub use sessions::SessionRecord;
 pub use tokens::{TokenError, TokenOffer};

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Endpoint, EndpointConfig, IdleTimeout, ServerConfig, TransportConfig, VarInt};
+use quinn_proto::HashedConnectionIdGenerator;
+use ring::hmac;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::IntakeOptions;
@@ -13,6 +15,7 @@ use crate::limits::{
     BIDI_STREAMS_MAX, CONNECTION_WINDOW_BYTES, HANDSHAKES_MAX, IDLE_TIMEOUT, KEEP_ALIVE_INTERVAL,
     RECEIVE_BUFFER_BYTES_MIN, SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES,
 };
+use crate::registry::ResetKey;
 
 /// Why the intake can't listen.
 #[derive(Debug, thiserror::Error)]
@@ -47,8 +50,20 @@ pub(super) fn listen(options: &IntakeOptions) -> Result<Endpoint, ListenError> {
     })?;
     let config = server_config(Arc::clone(&options.tls))?;
     let runtime = Arc::new(quinn::TokioRuntime);
-    Endpoint::new(EndpointConfig::default(), Some(config), socket, runtime)
+    Endpoint::new(endpoint_config(&options.reset_key), Some(config), socket, runtime)
         .map_err(|source| ListenError::Socket { address, source })
+}
+
+/// Keys that outlive the process: an agent that writes to a process which was killed is told so by the next one
+/// at once, and need not find out by silence. FAILURES page, F18.
+fn endpoint_config(key: &ResetKey) -> EndpointConfig {
+    let reset = blake3::derive_key("headwater 2026 stateless reset", &key.0);
+    let mut config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &reset)));
+    // A reset is sent for ids of this node's own making only.
+    let ids = blake3::derive_key("headwater 2026 connection ids", &key.0);
+    let ids = u64::from_le_bytes(*ids.first_chunk().expect("32 bytes hold 8"));
+    config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
+    config
 }
 
 fn socket(options: &IntakeOptions) -> Result<std::net::UdpSocket, io::Error> {

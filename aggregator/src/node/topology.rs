@@ -26,7 +26,7 @@ use crate::intake::{IntakeHandle, IntakeOptions};
 use crate::log::{EmbeddedLog, LogOptions, Space};
 use crate::merge::{MergeHandle, MergeOptions};
 use crate::metrics::Metrics;
-use crate::registry::{Actor, NodeRecord, Registry};
+use crate::registry::{Actor, NodeRecord, Registry, ResetKey};
 use crate::window::Combination;
 
 /// Everything that runs.
@@ -72,12 +72,12 @@ async fn start_behind(
     health: HealthHandle,
     started: &Started,
 ) -> Result<Stages, StartError> {
-    let Ground { space, registry, node, authority, log } = open(&config, &metrics).await?;
+    let Ground { space, registry, node, authority, log, reset_key } =
+        open(&config, &metrics).await?;
     let certificates = Certificates::new(&config, Arc::clone(&authority));
     let tls = certificates.issue().map_err(StartError::Identity)?;
-    let live = Live::default();
     let windows = window_rules(&config, &registry)?;
-    let board = AlertBoard::default();
+    let (live, board) = (Live::default(), AlertBoard::default());
     let merge = start_merge(&config, &metrics, &node, (&space, &board)).await?;
     let alerting = alerting(&registry, &config, (&merge, board))?;
     let notices = notices(&config, &metrics, (&registry, node.log), &alerting)?;
@@ -91,8 +91,7 @@ async fn start_behind(
         metrics: metrics.fold.clone(),
         intake: metrics.intake.clone(),
     };
-    let fold = blocking(move || FoldHandle::start(&fold_options, workers())).await?;
-    let fold = fold.map_err(StartError::Fold)?;
+    let fold = start_fold(fold_options).await?;
     let intake = IntakeHandle::start(IntakeOptions {
         listen: config.intake.listen,
         max_connections: config.intake.max_connections,
@@ -100,6 +99,7 @@ async fn start_behind(
         node_name: config.node.name.clone(),
         tls: tls.devices,
         fold: fold.clone(),
+        reset_key,
         registry: registry.clone(),
         space: Arc::clone(&space),
         metrics: metrics.intake.clone(),
@@ -181,6 +181,11 @@ fn alerting(
     Ok(alerting)
 }
 
+async fn start_fold(options: FoldOptions) -> Result<FoldHandle, StartError> {
+    let fold = blocking(move || FoldHandle::start(&options, workers())).await?;
+    fold.map_err(StartError::Fold)
+}
+
 /// What is on the disk, opened.
 struct Ground {
     space: Arc<Space>,
@@ -188,6 +193,7 @@ struct Ground {
     node: NodeRecord,
     authority: Arc<Authority>,
     log: Arc<EmbeddedLog>,
+    reset_key: ResetKey,
 }
 
 async fn open(config: &Config, metrics: &Metrics) -> Result<Ground, StartError> {
@@ -199,6 +205,7 @@ async fn open(config: &Config, metrics: &Metrics) -> Result<Ground, StartError> 
     let registry = Registry::open(&layout.registry()).map_err(StartError::Registry)?;
     let node = registry.node().map_err(StartError::Node)?.filter(|node| node.complete);
     let node = node.ok_or_else(|| StartError::NoNode { folder: folder.clone() })?;
+    let reset_key = registry.reset_key().map_err(StartError::Node)?;
     let authority = Authority::load(&layout.authority()).map_err(StartError::Authority)?;
     let options = LogOptions {
         id: node.log,
@@ -210,7 +217,7 @@ async fn open(config: &Config, metrics: &Metrics) -> Result<Ground, StartError> 
     let log_folder = layout.log();
     let log = blocking(move || EmbeddedLog::open(&log_folder, &options)).await?;
     let log = Arc::new(log.map_err(StartError::Log)?);
-    Ok(Ground { space, registry, node, authority: Arc::new(authority), log })
+    Ok(Ground { space, registry, node, authority: Arc::new(authority), log, reset_key })
 }
 
 impl Stages {

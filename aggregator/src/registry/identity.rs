@@ -1,6 +1,7 @@
 //! What this node is.
 
 use headwater_protocol::identity::{LogId, NodeId, ShardCount};
+use redb::ReadableTable;
 use serde::{Deserialize, Serialize};
 
 use super::tables::{META, parse, row};
@@ -21,6 +22,16 @@ pub struct NodeRecord {
     pub complete: bool,
 }
 
+/// A secret of this node alone. Who has it can end its sessions.
+#[derive(Clone)]
+pub struct ResetKey(pub [u8; 32]);
+
+impl std::fmt::Debug for ResetKey {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("ResetKey(..)")
+    }
+}
+
 impl Registry {
     /// The record of this node. `None` if it was never written.
     ///
@@ -30,6 +41,24 @@ impl Registry {
         self.read("look up this node", |transaction| {
             let table = transaction.open_table(META)?;
             table.get("node")?.map(|node| parse(node.value())).transpose()
+        })
+    }
+
+    /// The secret by which this node's stateless resets are known after a restart: drawn once.
+    ///
+    /// # Errors
+    /// If it can't be read or written.
+    pub fn reset_key(&self) -> Result<ResetKey, RegistryError> {
+        self.write("draw the key of stateless resets", |transaction| {
+            let mut table = transaction.open_table(META)?;
+            let known = table.get("reset_key")?.and_then(|key| key.value().try_into().ok());
+            if let Some(key) = known {
+                return Ok(ResetKey(key));
+            }
+            let mut key = [0; 32];
+            getrandom::fill(&mut key).expect("the kernel has random numbers");
+            table.insert("reset_key", key.as_slice())?;
+            Ok(ResetKey(key))
         })
     }
 

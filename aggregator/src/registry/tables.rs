@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 /// The version of the tables that this build writes.
 pub(super) const FORMAT: u32 = 1;
 
-/// `format`, and `node`: the record of this node.
+/// `format`, `node`: the record of this node, and `reset_key`: its secret for stateless resets.
 pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 /// Devices by id.
 pub(super) const DEVICES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("devices");

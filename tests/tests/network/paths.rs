@@ -54,3 +54,19 @@ fn who_is_cut_off_says_so_keeps_everything_and_sends_it_later() {
     eprintln!("network: cut off, the agent says:\n{page}");
     linked.heal_and_expect_exactly_once();
 }
+
+#[test]
+fn an_agent_is_told_by_the_next_process_that_its_aggregator_was_killed() {
+    let mut linked = Linked::start();
+    linked.site.write_and_settle(500);
+    for _ in 0..3 {
+        linked.site.aggregator.kill();
+        linked.site.aggregator.start_and_wait();
+        linked.site.write_and_settle(500);
+    }
+    let log = std::fs::read_to_string(linked.site.path("agent/agent.log")).unwrap();
+    // Repeats are not logged again.
+    assert!(log.contains("reset by peer"), "by a reset:\n{log}");
+    assert!(!log.contains("silent") && !log.contains("timed out"), "not by silence:\n{log}");
+    linked.heal_and_expect_exactly_once();
+}
