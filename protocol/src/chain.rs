@@ -54,7 +54,8 @@ pub struct Sealed {
     pub highest: Mark,
     /// The check at `highest`.
     pub check: Check,
-    /// Up to which position unsent rows were dropped because the spool was full; 0 if none was.
+    /// Up to which position unsent rows were dropped because the spool was full, and no gap says so yet; 0 if
+    /// none was.
     pub dropped_to: u64,
     /// Whether what its file holds beyond `highest` may have been read by a state of this spool that
     /// was rolled back: it is declared undecided up to the file's present end, and read from there.

@@ -83,9 +83,10 @@ impl Chain {
             let forgotten = stream.run.number <= state.horizon || anew;
             if !opening.decide(stream, &known, held, forgotten)? {
                 let mut missing = opening.count_held(stream, held)?;
-                if stream.run.number > state.horizon {
-                    // Not forgotten under this name: what was acked and is no longer held is not there either.
-                    let Sealed { origin, highest, .. } = &opening.chain.streams[&stream];
+                let Sealed { origin, highest, dropped_to, .. } = &opening.chain.streams[&stream];
+                // Not forgotten under this name: what was acked and is no longer held is not there either. And
+                // what a full spool dropped was never sent.
+                if stream.run.number > state.horizon || *dropped_to > 0 {
                     missing.records = highest.records.saturating_sub(origin.records);
                 }
                 undecided.push((stream, missing));
@@ -248,6 +249,9 @@ impl<R: Rows> Opening<'_, R> {
             if self.rule(Rule::WriteGaps) {
                 self.body.set_check(going.on, sealed.check);
             }
+        }
+        if let Some(declared) = self.chain.streams.get_mut(&going.on) {
+            declared.dropped_to = 0;
         }
         Ok(())
     }
