@@ -62,11 +62,39 @@ impl Peer {
         identity: &DeviceIdentity,
         address: &str,
     ) -> Result<Self, ConnectionError> {
+        Self::connect_from(&client_endpoint(), identity, address).await
+    }
+
+    /// The same, from a socket that others may share.
+    ///
+    /// # Errors
+    /// What QUIC and TLS say.
+    ///
+    /// # Panics
+    /// If the identity is of no use.
+    pub async fn connect_from(
+        endpoint: &Endpoint,
+        identity: &DeviceIdentity,
+        address: &str,
+    ) -> Result<Self, ConnectionError> {
         let client = client_config(identity);
         let address: SocketAddr = address.parse().unwrap();
-        let endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
         let connection = endpoint.connect_with(client, address, "localhost").unwrap().await?;
-        Ok(Self { connection, greeting: None, _endpoint: endpoint })
+        Ok(Self { connection, greeting: None, _endpoint: endpoint.clone() })
+    }
+
+    /// Says hello, and opens a stream for a lane if it is welcomed.
+    pub async fn may_greet(&mut self) -> Option<Bidi> {
+        let (send, recv) = self.connection.open_bi().await.ok()?;
+        let mut stream = Bidi { send, recv };
+        stream.say(&Frame::Hello(hello(1, 1)).encode()).await;
+        let answer = stream.hear().await;
+        self.greeting = Some(stream);
+        if !matches!(answer, Some(Frame::Welcome(_))) {
+            return None;
+        }
+        let (send, recv) = self.connection.open_bi().await.ok()?;
+        Some(Bidi { send, recv })
     }
 
     /// Connects, and says hello with the protocol's present version.
@@ -141,6 +169,15 @@ impl Peer {
     }
 }
 
+/// A socket on loopback that connects.
+///
+/// # Panics
+/// If there is none.
+#[must_use]
+pub fn client_endpoint() -> Endpoint {
+    Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap()
+}
+
 /// The first datagram of a handshake that nobody answers.
 ///
 /// # Panics
@@ -148,7 +185,7 @@ impl Peer {
 #[must_use]
 pub async fn first_datagram(identity: &DeviceIdentity) -> Vec<u8> {
     let nobody = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
+    let endpoint = client_endpoint();
     let client = client_config(identity);
     let connecting = endpoint.connect_with(client, nobody.local_addr().unwrap(), "localhost");
     let connecting = connecting.unwrap();
