@@ -20,7 +20,7 @@ up: ## build, then run a real aggregator and a real agent on this host, until Ct
 	@exec $(RELEASE)/headwater up
 
 test: ## every test there is, and each fuzz target for 10 s; the last line counts them
-	@$(DEV)/need cc c++ chromium node npm mkfs.ext4 mkfs.xfs libfaketime
+	@$(DEV)/need cc c++ chromium node npm mkfs.ext4 mkfs.xfs libfaketime eatmydata
 	@$(DEV)/browser-modules
 	@$(DEV)/count-tests sh -c '$(DEV)/fuzz check; fuzzed=$$?; \
 		$(BUILD_TESTS) && cargo test --workspace --no-fail-fast && exit $$fuzzed'
@@ -42,6 +42,6 @@ bench: ## the measured claims, on this machine
 
 # It goes on where it stopped; MINUTES=30 bounds it. What is done of each tier is in target/proof.
 proof: ## the large tiers of the tests, in slices
-	@$(DEV)/need cc c++ mkfs.ext4 mkfs.xfs
+	@$(DEV)/need cc c++ mkfs.ext4 mkfs.xfs eatmydata
 	$(BUILD_TESTS)
 	@cargo run --quiet --package headwater-tests --bin proof -- $(MINUTES)

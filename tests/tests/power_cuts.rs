@@ -10,6 +10,7 @@ use headwater_tests::draws::{Draws, seed_of_this_run};
 use headwater_tests::process::{Process, Signal};
 use headwater_tests::site::Site;
 use headwater_tests::spooled::expect_every_run_whole;
+use headwater_tests::waiting::until;
 use headwater_tests::writer::{Log, Plan, Rotation, Writer};
 
 /// Cuts under each of the two, for each file system. `HEADWATER_CUTS` sets another number.
@@ -27,6 +28,75 @@ fn nothing_that_was_synced_is_lost_by_power_cuts_on_ext4() {
 #[test]
 fn nothing_that_was_synced_is_lost_by_power_cuts_on_xfs() {
     cut_again_and_again(FileSystem::Xfs, 2);
+}
+
+/// The control of these tests: with syncs that do nothing, one cut must be seen in what comes after it.
+#[test]
+fn syncs_that_do_nothing_are_found_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("site");
+    let (data, spool) = (Site::data_of(&home), home.join("agent/spool"));
+    let mount = |name: &str, place| Disk::mount(FileSystem::Ext4, &folder.path().join(name), place);
+    let (Some(mut under_log), Some(mut under_spool)) =
+        (mount("log", &data), mount("spool", &spool))
+    else {
+        return;
+    };
+    for victim in ["aggregator", "agent"] {
+        let mut site = Site::within(home.clone(), 0, &["alpha"]);
+        site.agent.start();
+        site.write_and_settle(500);
+        let library = eatmydata();
+        match victim {
+            "agent" => {
+                site.agent.kill();
+                site.agent.set_variable("LD_PRELOAD", &library);
+                site.agent.start();
+                site.write_and_settle(2_000);
+                site.agent.set_variable("LD_PRELOAD", "");
+                cut_under(&mut site.agent, &mut under_spool);
+            }
+            _ => {
+                site.aggregator.kill();
+                site.aggregator.set_variable("LD_PRELOAD", &library);
+                site.aggregator.start_and_wait();
+                site.write_and_settle(2_000);
+                site.aggregator.set_variable("LD_PRELOAD", "");
+                cut_under(&mut site.aggregator, &mut under_log);
+            }
+        }
+        let mut sees = || {
+            let ended = site.agent.process().has_ended().or(site.aggregator.process().has_ended());
+            let ledgers = site.aggregator.ask(&["ledger", "show", "edge-1", "--json"]).stdout;
+            let ledger: serde_json::Value = serde_json::from_str(&ledgers).unwrap_or_default();
+            let lanes = ledger["lanes"].as_array().cloned().unwrap_or_default();
+            let regressed = lanes.iter().any(|lane| lane["receipt"]["generation"] != 0);
+            let epochs: u64 = lanes.iter().filter_map(|lane| lane["epochs"].as_u64()).sum();
+            ended.is_some() || regressed || epochs > 2
+        };
+        until("what was not synced is missing, and it is seen", &mut sees);
+        site.agent.kill();
+        site.aggregator.kill();
+        for folder in [&data, &spool] {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                let _ = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir_all(&path));
+            }
+        }
+        let _ = std::fs::remove_dir_all(home.join("agent/identity"));
+    }
+}
+
+/// A library whose syncs do nothing.
+fn eatmydata() -> String {
+    let found = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten();
+    let libraries = found.map(|folder| folder.path().join("libeatmydata.so"));
+    let library = libraries.into_iter().find(|path| path.is_file());
+    let library = library.expect(
+        "eatmydata is not installed: apt-get update && \
+         apt-get install -y --no-install-recommends eatmydata",
+    );
+    library.display().to_string()
 }
 
 fn cut_again_and_again(kind: FileSystem, purpose: u64) {
