@@ -1,11 +1,15 @@
 //! `run`: logging, signals, and the agent between them.
 
+use std::fmt;
 use std::io::{self, IsTerminal, Read};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
+use tracing::field::Field;
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 
 use super::error::{CliError, Code};
 use crate::config::{Loaded, LogLevel};
@@ -99,6 +103,22 @@ fn stdin_closes() -> io::Result<oneshot::Receiver<()>> {
     Ok(closed)
 }
 
+/// A field of an event, whatever others chose of it made harmless: an event is one line, and nothing in it is a
+/// command to a terminal.
+fn field(out: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    if field.name() != "message" {
+        write!(out, "{field}=")?;
+    }
+    for letter in format!("{value:?}").chars() {
+        match letter {
+            // `escape_debug` would escape these as well.
+            '"' | '\'' | '\\' => out.write_char(letter)?,
+            _ => write!(out, "{}", letter.escape_debug())?,
+        }
+    }
+    Ok(())
+}
+
 /// Ours at the level that is asked for; what libraries say only from a warning on.
 fn log(level: LogLevel) {
     let filter = EnvFilter::new(format!("warn,headwater_agent={}", level.word()));
@@ -106,7 +126,8 @@ fn log(level: LogLevel) {
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .with_env_filter(filter)
-        .with_target(false);
+        .with_target(false)
+        .fmt_fields(debug_fn(field).delimited(" "));
     // A test may have set one before.
     let _ = subscriber.try_init();
 }

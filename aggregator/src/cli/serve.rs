@@ -1,14 +1,19 @@
 //! `headwater init` and `headwater serve`.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use headwater_protocol::identity::ShardCount;
 use tokio::net::UnixStream;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::field::Field;
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 
 use super::args::Global;
 use super::failure::{Exit, Failure};
+use super::output::escape::visible;
 use super::output::{Output, Signs};
 use crate::api::{self, chain};
 use crate::config::Config;
@@ -212,6 +217,14 @@ impl Stop {
     }
 }
 
+/// A field of an event, whatever others chose of it made harmless: an event is one line.
+fn field(out: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    if field.name() != "message" {
+        write!(out, "{field}=")?;
+    }
+    out.write_str(&visible(&format!("{value:?}")))
+}
+
 fn log_to_stderr(config: &Config, output: &Output) {
     let level = match output.verbose {
         0 => config.node.log_level,
@@ -222,6 +235,7 @@ fn log_to_stderr(config: &Config, output: &Output) {
     tracing_subscriber::fmt()
         .with_max_level(level)
         .with_ansi(colours)
+        .fmt_fields(debug_fn(field).delimited(" "))
         .with_writer(std::io::stderr)
         .init();
 }
@@ -231,6 +245,7 @@ pub(crate) fn log_to_file(file: std::fs::File, level: tracing::Level) {
     tracing_subscriber::fmt()
         .with_max_level(level)
         .with_ansi(false)
+        .fmt_fields(debug_fn(field).delimited(" "))
         .with_writer(Mutex::new(file))
         .init();
 }

@@ -10,6 +10,7 @@ use headwater_tests::aggregator::Aggregator;
 use headwater_tests::site::Site;
 use headwater_tests::waiting::until;
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use rustix::process::{Pid, Resource, Rlimit};
 
 #[test]
 fn a_full_disk_under_the_spool_loses_no_line_and_declares_every_sample() {
@@ -78,6 +79,45 @@ fn a_full_disk_under_the_log_makes_agents_wait_and_loses_nothing() {
     site.compare().expect_exactly_once(&site.witness);
     let audit = site.aggregator.expect_clean_audit();
     assert_eq!(audit["gaps"], 0, "the spool held it all: {audit:#}");
+}
+
+#[test]
+fn a_limit_on_the_size_of_files_ends_a_program_and_loses_nothing() {
+    let mut site = Site::new(7, &["alpha"]);
+    site.agent.start();
+    site.write_and_settle(2_000);
+    // The agent's spool grows while nobody takes what is in it.
+    site.aggregator.kill();
+    limit(site.agent.process().id(), &site.agent.spool());
+    until("the agent ends at the limit", || {
+        site.write(2_000);
+        site.agent.process().has_ended().is_some()
+    });
+    site.aggregator.start_and_wait();
+    assert!(site.agent.start_again_if_it_ended());
+    site.settle();
+    site.compare().expect_exactly_once(&site.witness);
+
+    limit(site.aggregator.process().id(), &site.aggregator.data().join("log"));
+    until("the aggregator ends at the limit", || {
+        site.write(2_000);
+        site.aggregator.process().has_ended().is_some()
+    });
+    site.aggregator.kill();
+    site.aggregator.start_and_wait();
+    site.settle();
+    site.compare().expect_exactly_once(&site.witness);
+    let audit = site.aggregator.expect_clean_audit();
+    assert_eq!(audit["gaps"], 0, "nothing was lost: {audit:#}");
+}
+
+/// Lets a process make no file larger than the largest of a folder.
+fn limit(id: u32, folder: &Path) {
+    let sizes = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().metadata());
+    let largest = sizes.map(|it| it.unwrap().len()).max().unwrap();
+    let limit = Rlimit { current: Some(largest), maximum: None };
+    let id = Pid::from_raw(i32::try_from(id).unwrap());
+    let _ = rustix::process::prlimit(id, Resource::Fsize, limit).unwrap();
 }
 
 fn start_again_if_it_ended(aggregator: &mut Aggregator) -> bool {

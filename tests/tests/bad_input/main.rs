@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
+mod cardinality;
 mod certificates;
 mod corpus;
 mod disk;
@@ -11,4 +12,5 @@ mod files;
 mod floods;
 mod frames;
 mod stage;
+mod strings;
 mod words;
