@@ -15,6 +15,8 @@ mod positions;
 mod rotation;
 #[path = "tail/storm.rs"]
 mod storm;
+#[path = "tail/successors.rs"]
+mod successors;
 #[path = "tail/thread.rs"]
 mod thread;
 #[path = "tail/truncation.rs"]

@@ -325,22 +325,27 @@ impl<L: Landing> Tail<L> {
     }
 
     /// Whether a file that begins a run has to wait until it is known where the one before it ended.
-    fn waits_for_predecessor(&mut self, file: &Tailed, now: Moment) -> bool {
+    fn waits_for_predecessor(&mut self, file: &mut Tailed, now: Moment) -> bool {
         let begins = matches!(file.role, Role::Reading { stream: None, .. });
-        let source = file.source.filter(|_| begins);
-        let before = source.and_then(|source| {
-            let truncated = || self.truncated_before(file, source).filter(|_| file.position() == 0);
-            self.missing(file, source).or_else(truncated)
-        });
-        before.is_some_and(|before| match self.rest_of(before, now) {
+        let Some(source) = file.source.filter(|_| begins) else { return false };
+        self.forget_where_it_stood(&file.path);
+        let truncated = || self.truncated_before(file, source).filter(|_| file.position() == 0);
+        let Some(before) = self.missing(file, source).or_else(truncated) else { return false };
+        match self.rest_of(before, now) {
             Rest::Found => false,
             Rest::Unknown => true,
+            // It may have been renamed since the folder was listed, or packed: in this order.
+            Rest::Nowhere if file.sought != Some(before) && self.stands_beside(file, before) => {
+                file.sought = Some(before);
+                self.discovery.forget_listings();
+                self.next_scan = None;
+                true
+            }
             Rest::Nowhere => {
-                // It may have been packed since the folder was listed.
                 self.look_for_packed(&file.home);
                 self.rest_of(before, now) == Rest::Unknown
             }
-        })
+        }
     }
 
     /// Notes why a file cannot be read, and tries again later. A file that its server has deleted is

@@ -17,7 +17,7 @@ use headwater_agent::config::{
 };
 use headwater_agent::tail::{
     CHUNK_BYTES_MAX, CHUNK_LINES_MAX, Chunk, FileStatus, Held, HeldLine, Known, KnownStream,
-    Landed, Landing, LandingClosed, Line, Moment, Notice, Start, Tail,
+    Landed, Landing, LandingClosed, Line, Moment, Notice, Start, Tail, Wake,
 };
 use headwater_protocol::position::{Check, Run, SourceId, Stream};
 use headwater_protocol::record::{Cause, Gap, Part, SourceInfo};
@@ -363,6 +363,13 @@ impl World {
         let turn = tail.turn(self.now).unwrap();
         self.notices.extend(turn.notices);
         turn.busy
+    }
+
+    /// Tells the running tail that a file was written to, and nothing else.
+    pub(crate) fn touch(&mut self, name: &str) {
+        let touched = [self.path(name)].into();
+        let wake = Wake { touched, ..Wake::default() };
+        self.tail.as_mut().expect("a tail runs").handle_wake(&wake);
     }
 
     /// Lets the tail read everything there is.

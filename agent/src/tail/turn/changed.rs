@@ -267,7 +267,7 @@ fn same_lines(file: &File, lines: &[HeldLine]) -> io::Result<Same> {
 }
 
 /// The files beside a file that bear a name of its family.
-fn family_of(file: &Tailed) -> Vec<Sighted> {
+pub(super) fn family_of(file: &Tailed) -> Vec<Sighted> {
     let Some((folder, home)) = file.home.parent().zip(file.home.file_name()) else {
         return Vec::new();
     };

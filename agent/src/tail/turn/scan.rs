@@ -9,6 +9,7 @@ use std::time::Duration;
 use headwater_protocol::position::{SourceId, Stream};
 use rustix::fs::FileType;
 
+use super::changed::family_of;
 use super::{Interrupt, Place, Resting, Role, Start, Tail, Tailed, Waiting};
 use crate::config::StartAt;
 use crate::tail::access::Refusal;
@@ -227,6 +228,7 @@ impl<L: Landing> Tail<L> {
             read_up: None,
             held: None,
             owed: None,
+            sought: None,
             still_since: now.at,
             due: true,
             stalled: None,
@@ -358,6 +360,27 @@ impl<L: Landing> Tail<L> {
         let is_read =
             self.files.get(&sighted.facts.key).is_some_and(|file| file.stream().is_some());
         is_read || self.latest_of(sighted).is_some() || self.is_read_copy(sighted).unwrap_or(false)
+    }
+
+    /// Forgets where the file was seen that was read at a path last, if it does not stand there any more and
+    /// is not open.
+    pub(super) fn forget_where_it_stood(&mut self, path: &Path) {
+        let Some(source) = self.streams().at(path).map(|stream| stream.source) else { return };
+        if self.files.values().any(|file| file.source == Some(source)) {
+            return;
+        }
+        let stands = |sighted: &Sighted| {
+            sighted.source != Some(source)
+                || Facts::at(&sighted.path).is_ok_and(|facts| facts.key == sighted.facts.key)
+        };
+        self.named.retain(stands);
+        self.beside.values_mut().for_each(|sighted| sighted.retain(stands));
+    }
+
+    /// Whether the file of a run stands beside another one at this moment.
+    pub(super) fn stands_beside(&self, file: &Tailed, stream: Stream) -> bool {
+        let is_its_file = |sighted: &Sighted| sighted.source == Some(stream.source);
+        file.source != Some(stream.source) && family_of(file).iter().any(is_its_file)
     }
 
     /// Where the file of a source is; `None` if it is nowhere to be seen.

@@ -38,6 +38,8 @@ pub(super) struct Tailed {
     pub(super) held: Option<Held>,
     /// How much of a run this file, a copy, should hold: what was seen of the original.
     pub(super) owed: Option<u64>,
+    /// The run before this file's, if that was found only by looking at its folder once more.
+    pub(super) sought: Option<Stream>,
     /// Since when neither size nor content has changed.
     pub(super) still_since: Instant,
     /// It may have grown.
