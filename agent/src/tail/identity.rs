@@ -137,25 +137,40 @@ pub(super) fn bytes_at(file: &File, start: u64, count: usize) -> io::Result<Vec<
     Ok(bytes)
 }
 
-/// Whether bytes say nothing about which file they are from: line after line the same. An equal
-/// stretch in another file is then no sign of a copy.
-pub(super) fn is_repetitive(window: &[u8]) -> bool {
-    let mut lines = window.split_inclusive(|byte| *byte == b'\n').rev();
+/// The bytes before a position that tell whether those that a check covers are line after line the same.
+pub(super) fn stretch_of(file: &File, position: u64) -> io::Result<Vec<u8>> {
+    let length = position.min(STRETCH_BYTES as u64);
+    let count = usize::try_from(length).expect("a stretch is short");
+    bytes_at(file, position - length, count)
+}
+
+/// Whether the bytes that a check covers, the last ones of a stretch, say nothing about which file they are
+/// from: line after line the same. An equal stretch in another file is then no sign of a copy.
+///
+/// The end of a line says nothing: most logs have lines that end alike and begin with the time.
+pub(super) fn is_repetitive(stretch: &[u8]) -> bool {
+    let mut lines = stretch.split_inclusive(|byte| *byte == b'\n').rev();
     let Some(last) = lines.next() else {
         return true;
     };
-    let mut whole = lines.peekable();
-    let mut count = 0;
-    while let Some(line) = whole.next() {
+    let (mut covered, mut count) = (last.len(), 0);
+    while covered < Check::BYTES
+        && let Some(line) = lines.next()
+    {
+        covered += line.len();
         // What stands first may be the end of a line only.
-        let same = if whole.peek().is_some() { line == last } else { last.ends_with(line) };
-        if !same {
+        let is_first = covered == stretch.len();
+        if line == last {
+            count += 1;
+        } else if !is_first || !last.ends_with(line) {
             return false;
         }
-        count += 1;
     }
     count > 0
 }
+
+/// Bytes of a stretch: several lines of most logs.
+pub(super) const STRETCH_BYTES: usize = 1024;
 
 #[cfg(test)]
 mod tests {
@@ -207,6 +222,15 @@ mod tests {
         }
         for window in [&b"beat 1\nbeat 2\n"[..], b"one long line", b"beat\nother\nbeat\n"] {
             assert!(!is_repetitive(window), "{}", window.escape_ascii());
+        }
+        for length in 2..400 {
+            let line = |first| [vec![first], vec![b'x'; length - 2], b"\n".to_vec()].concat();
+            let end_of =
+                |mut stretch: Vec<u8>| stretch.split_off(stretch.len().saturating_sub(1024));
+            let equal = end_of(line(b'1').repeat(1_500 / length));
+            assert_eq!(is_repetitive(&equal), length < Check::BYTES, "lines of {length} bytes");
+            let ends_alike = end_of((0..10).flat_map(line).collect());
+            assert!(!is_repetitive(&ends_alike), "lines of {length} bytes");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Files that were rotated and compressed: the packed sibling is the end of what was being read.
 
 use std::fs;
+use std::ops::Range;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
@@ -48,6 +49,27 @@ fn the_rest_of_a_file_that_was_packed_while_the_agent_was_down_is_read_from_ther
                 );
             }
         }
+    }
+}
+
+#[test]
+fn lines_of_any_length_are_known_again_where_they_are_packed() {
+    let lines = |numbers: Range<usize>, length: usize| -> String {
+        numbers.map(|number| format!("{number:06} {}\n", "x".repeat(length - 8))).collect()
+    };
+    for length in 8..300 {
+        let mut world = World::new("x.log");
+        world.append("x.log", lines(0..3, length));
+        world.run();
+        world.kill();
+        world.append("x.log", lines(3..5, length));
+        world.rename("x.log", "x.log.1");
+        world.gzip("x.log.1");
+        world.append("x.log", lines(5..6, length));
+        world.restart();
+        let written = lines(0..6, length);
+        world.assert_lines(&written.lines().collect::<Vec<_>>());
+        assert_eq!(world.gaps(), [], "lines of {length} bytes");
     }
 }
 

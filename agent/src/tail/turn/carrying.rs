@@ -11,7 +11,7 @@ use super::reading::chunk_of;
 use super::unpacking::{Unpacked, Unpacker};
 use super::{Interrupt, Tail};
 use crate::tail::file::Cursor;
-use crate::tail::identity::{FileKey, is_repetitive};
+use crate::tail::identity::{FileKey, STRETCH_BYTES, is_repetitive};
 use crate::tail::lines::Splitter;
 use crate::tail::notice::Notice;
 use crate::tail::resume::{Kind, Likeness, Original, alike, classify};
@@ -139,7 +139,7 @@ impl<L: Landing> Tail<L> {
         now: Moment,
     ) -> Result<Option<Carrier>, Interrupt> {
         let splitter = self.splitter_of(&carrier.order);
-        let kept = splitter.looks_back().max(Check::BYTES);
+        let kept = splitter.looks_back().max(STRETCH_BYTES);
         let Stage::Passing { passed, head, recent } = &mut carrier.stage else {
             return Ok(Some(carrier));
         };
@@ -173,7 +173,7 @@ impl<L: Landing> Tail<L> {
             window,
             is_named_after: known.info.is_some(),
             is_in_place_of: false,
-            is_repetitive: is_repetitive(window),
+            is_repetitive: is_repetitive(&recent[recent.len().saturating_sub(STRETCH_BYTES)..]),
         };
         if classify(known, carrier.order.original, &likeness) != Kind::Continuation {
             self.refuse_packed(carrier.order.key, carrier.order.stream);

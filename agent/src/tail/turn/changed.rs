@@ -14,7 +14,7 @@ use super::scan::Sighted;
 use super::{Interrupt, Role, Start, Tail, Tailed};
 use crate::tail::discover::{Discovery, stem};
 use crate::tail::divergence::{Divergence, Next, Same, Verdict};
-use crate::tail::identity::{FileKey, bytes_at, head_of, is_repetitive, window_of};
+use crate::tail::identity::{FileKey, bytes_at, head_of, is_repetitive, stretch_of, window_of};
 use crate::tail::notice::Notice;
 use crate::tail::resume::{Kind, Likeness, Original, Resume, Seen, alike, classify, lost, resume};
 use crate::tail::{HeldLine, Landing, Moment, Start as RunStart};
@@ -248,7 +248,7 @@ impl<L: Landing> Tail<L> {
             window: &window,
             is_named_after: true,
             is_in_place_of: false,
-            is_repetitive: is_repetitive(&window),
+            is_repetitive: is_repetitive(&stretch_of(&copy.file, known.position)?),
         };
         Ok(classify(known, Original::Truncated, &likeness) == Kind::Continuation)
     }

@@ -8,7 +8,7 @@ use headwater_protocol::position::{Check, SourceId, Stream};
 
 use super::scan::{Sighted, is_named_after};
 use super::{Interrupt, Place, Role, Start, Tail, Tailed};
-use crate::tail::identity::{Facts, head_of, is_repetitive, open, window_of};
+use crate::tail::identity::{Facts, head_of, is_repetitive, open, stretch_of, window_of};
 use crate::tail::notice::Notice;
 use crate::tail::resume::{EVIDENCE_BYTES, Kind, Likeness, Original, alike, classify, fits};
 use crate::tail::{KnownStream, Landing, Moment};
@@ -134,7 +134,7 @@ impl<L: Landing> Tail<L> {
                 window: &window,
                 is_named_after: home.is_some_and(|home| is_named_after(&file.path, home)),
                 is_in_place_of: home == Some(&file.path),
-                is_repetitive: is_repetitive(&window),
+                is_repetitive: is_repetitive(&stretch_of(&file.file, known.position.min(size))?),
             };
             let original = self.original_of(stream, known, file)?;
             let kind = match classify(known, original, &likeness) {
