@@ -324,7 +324,8 @@ impl<L: Landing> Tail<L> {
         if file.due { Ok(Stay::Open) } else { self.close_if_done(file, now) }
     }
 
-    /// Whether a file that begins a run has to wait until it is known where the one before it ended.
+    /// Whether a file that begins a run has to wait until the one before it is read to its end: what is
+    /// handed over later may be lost with the agent, and then nobody would wait for it.
     fn waits_for_predecessor(&mut self, file: &mut Tailed, now: Moment) -> bool {
         let begins = matches!(file.role, Role::Reading { stream: None, .. });
         let Some(source) = file.source.filter(|_| begins) else { return false };
@@ -332,7 +333,7 @@ impl<L: Landing> Tail<L> {
         let truncated = || self.truncated_before(file, source).filter(|_| file.position() == 0);
         let Some(before) = self.missing(file, source).or_else(truncated) else { return false };
         match self.rest_of(before, now) {
-            Rest::Found => false,
+            Rest::Found => self.is_unpacked_for(before),
             Rest::Unknown => true,
             // It may have been renamed since the folder was listed, or packed: in this order.
             Rest::Nowhere if file.sought != Some(before) && self.stands_beside(file, before) => {

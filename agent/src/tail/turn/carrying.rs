@@ -77,6 +77,11 @@ impl Carrier {
         self.order.key == key
     }
 
+    /// Whether it is unpacked for the sake of a run.
+    pub(super) fn is_for(&self, stream: Stream) -> bool {
+        self.order.stream == stream
+    }
+
     pub(super) fn status(&self) -> FileStatus {
         let position = match &self.stage {
             Stage::Passing { .. } => self.order.position,

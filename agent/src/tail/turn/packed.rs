@@ -166,6 +166,11 @@ impl<L: Landing> Tail<L> {
         }
     }
 
+    /// Whether a compressed file is being unpacked for the sake of a run.
+    pub(super) fn is_unpacked_for(&self, stream: Stream) -> bool {
+        self.packed.carriers.iter().any(|carrier| carrier.is_for(stream))
+    }
+
     /// Begins to unpack what may hold the rest of a run, as far as there is room for it. The run that was
     /// read furthest has the first word on a file: the ledger may know another life of it.
     pub(super) fn look_into_packed(&mut self, now: Moment) {
