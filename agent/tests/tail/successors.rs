@@ -61,6 +61,30 @@ fn a_file_that_was_renamed_since_its_folder_was_listed_is_looked_for() {
     assert_eq!(world.gaps(), []);
 }
 
+#[test]
+fn what_was_rotated_last_is_read_first_however_much_else_is_packed() {
+    let mut world = World::new("*.log");
+    for other in 0..40 {
+        let name = format!("other{other}.log");
+        world.append(&name, numbered(1_000 + 10 * other..1_010 + 10 * other));
+        world.run();
+        world.gzip(&name);
+    }
+    world.append("x.log", numbered(0..1));
+    world.run();
+    world.kill();
+    world.append("x.log", numbered(1..10));
+    world.rename("x.log", "x.log.1");
+    world.gzip("x.log.1");
+    world.append("x.log", numbered(10..20));
+    for _ in 0..6 {
+        world.pass(Duration::from_millis(1_100));
+        world.turn();
+    }
+    let found = numbers(&world.lines()).into_iter().filter(|number| *number < 1_000);
+    assert_eq!(found.collect::<Vec<_>>(), (0..20).collect::<Vec<_>>());
+}
+
 /// Lets everything be read. At each turn all that was read is the beginning of what was written.
 fn until_all_is_read(world: &mut World, count: usize) {
     for _ in 0..100 {

@@ -11,7 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use headwater_protocol::position::{Check, SourceId, Stream};
+use headwater_protocol::position::{Check, Run, SourceId, Stream};
 use headwater_protocol::record::Fingerprint;
 
 use super::carrying::{Carrier, Order, PASSED_BYTES_PER_TURN};
@@ -151,19 +151,25 @@ impl<L: Landing> Tail<L> {
 
     /// Says where the rest of a run is whose own file is gone or holds something else.
     pub(super) fn rest_of(&mut self, stream: Stream, now: Moment) -> Rest {
-        if self.packed.files.is_empty() {
-            return Rest::Nowhere;
+        if self.packed.carriers.len() < CARRIERS_MAX && self.is_sought(stream) {
+            self.look_into_packed(now);
         }
-        self.look_into_packed(now);
         if self.packed.files.values().any(|packed| packed.holds == Some(stream)) {
             return Rest::Found;
         }
         // Of any other run nothing is looked for, so nothing is waited for.
-        let orphan = self.orphans().into_iter().find(|orphan| orphan.stream == stream);
-        match orphan {
-            Some(orphan) if !self.candidates(stream, orphan.position).is_empty() => Rest::Unknown,
-            Some(_) | None => Rest::Nowhere,
-        }
+        if self.is_sought(stream) { Rest::Unknown } else { Rest::Nowhere }
+    }
+
+    /// Whether there are compressed files that may hold the rest of a run.
+    fn is_sought(&self, stream: Stream) -> bool {
+        let Some(known) = self.streams().get(stream).filter(|_| !self.packed.files.is_empty())
+        else {
+            return false;
+        };
+        let mut family = self.family(self.streams().path(stream)).into_iter();
+        let may_hold = |key: FileKey| self.packed.files[&key].may_hold(stream, known.position);
+        family.any(may_hold) && self.orphans().iter().any(|orphan| orphan.stream == stream)
     }
 
     /// Whether a compressed file is being unpacked for the sake of a run.
@@ -171,21 +177,33 @@ impl<L: Landing> Tail<L> {
         self.packed.carriers.iter().any(|carrier| carrier.is_for(stream))
     }
 
-    /// Begins to unpack what may hold the rest of a run, as far as there is room for it. The run that was
-    /// read furthest has the first word on a file: the ledger may know another life of it.
+    /// Begins to unpack what may hold the rest of a run, as far as there is room for it: what was rotated last
+    /// comes first, since most of the others were read to their ends before. Of the runs of one file the one
+    /// that was read furthest has the first word: the ledger may know another life of it.
     pub(super) fn look_into_packed(&mut self, now: Moment) {
         if self.packed.files.is_empty() {
             return;
         }
         self.retry_unreadable(now);
+        let mut families: BTreeMap<Option<PathBuf>, Vec<FileKey>> = BTreeMap::new();
         let mut pairs: Vec<(FileKey, Orphan)> = Vec::new();
+        let mut newest: BTreeMap<FileKey, Run> = BTreeMap::new();
         for orphan in self.orphans() {
-            for key in self.candidates(orphan.stream, orphan.position) {
-                if self.begins_like(key, &orphan, now) {
+            let Orphan { stream, position, .. } = orphan;
+            let path = self.streams().path(stream).map(Path::to_owned);
+            let family =
+                families.entry(path).or_insert_with_key(|path| self.family(path.as_deref()));
+            for key in family.iter().copied() {
+                let files = &self.packed.files;
+                let may_hold = files.get(&key).is_some_and(|it| it.may_hold(stream, position));
+                if may_hold && self.begins_like(key, &orphan, now) {
                     pairs.push((key, orphan));
+                    let run = newest.entry(key).or_insert(stream.run);
+                    *run = stream.run.max(*run);
                 }
             }
         }
+        pairs.sort_by_key(|(key, _)| std::cmp::Reverse(newest[key]));
         for (key, orphan) in &pairs {
             let rivals = pairs
                 .iter()
@@ -347,10 +365,9 @@ impl<L: Landing> Tail<L> {
         orphans
     }
 
-    /// The compressed files that may be generations of a run's file and hold its rest: any, if the run's
-    /// path is not known, as after the spool was lost.
-    fn candidates(&self, stream: Stream, position: u64) -> Vec<FileKey> {
-        let path = self.streams().path(stream);
+    /// The compressed files that may be generations of the file at a path: any, if the path is not known, as
+    /// after the spool was lost.
+    fn family(&self, path: Option<&Path>) -> Vec<FileKey> {
         let is_of_family = |packed: &Packed| {
             path.is_none_or(|path| {
                 packed.home == path
@@ -358,11 +375,9 @@ impl<L: Landing> Tail<L> {
                     || packed.path.with_extension("") == path
             })
         };
-        let files = self.packed.files.iter();
-        let family =
-            files.filter(|(_, packed)| packed.may_hold(stream, position) && is_of_family(packed));
+        let files = self.packed.files.iter().filter(|(_, packed)| is_of_family(packed));
         let mut family: Vec<(&PathBuf, FileKey)> =
-            family.map(|(key, packed)| (&packed.path, *key)).collect();
+            files.map(|(key, packed)| (&packed.path, *key)).collect();
         family.sort();
         family.into_iter().map(|(_, key)| key).collect()
     }
