@@ -361,7 +361,7 @@ impl<L: Landing> Tail<L> {
         self.tell(Notice::Stalled { path, reason: error.to_string() });
         file.due = false;
         if Errno::from_io_error(error) == Some(Errno::STALE) {
-            // self.look_for_packed(&file.home);
+            self.look_for_packed(&file.home);
             // What may have been packed is not given up: its successor waits for the answer.
             self.discovery.forget_listings();
             if !self.has_packed(&file.home) {
