@@ -175,6 +175,12 @@ impl Storm {
         logs
     }
 
+    /// The family of a log.
+    #[must_use]
+    pub fn family(&self, log: usize) -> Family {
+        self.logs[log].family
+    }
+
     /// Writes some lines to a log, in two parts that may meet in the middle of one. Their numbers.
     ///
     /// # Panics

@@ -1,11 +1,11 @@
 //! Thousands of rotations of every family, while the agent tails and is killed at random.
 //!
 //! What is promised ends where a file is gone before anybody could read it. So old generations stay until
-//! the agent has stored everything, and for a round more; and a file is deleted and made anew either when
-//! all of it is stored or while a running agent has it open. Logs are packed between the kills, under a
-//! running agent; `packed.rs` packs them while it is down. With `copytruncate` the tool itself throws lines away: those between its copy
-//! and its truncation may be missing, no others. A gap stands for those of them that the agent saw and could
-//! not read; of what nobody ever saw nobody can say that it was there.
+//! the agent has stored everything, for a round more, and only then are they deleted; a file is deleted and
+//! made anew either when all of it is stored or while a running agent has it open; and a log is packed only
+//! once the agent has read its beginning. With `copytruncate` the tool itself throws lines away: those
+//! between its copy and its truncation may be missing, no others. A gap stands for those of them that the
+//! agent saw and could not read; of what nobody ever saw nobody can say that it was there.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
@@ -48,7 +48,7 @@ fn every_line_lands_once_however_often_logs_are_rotated() {
     agent.settle(&storm.files());
     let (mut draws, mut kills) = (Draws::new(seed, 14), 0);
     while storm.rotated() < goal {
-        rotate_what_is_open(&mut storm, &mut agent);
+        delete_what_is_open(&mut storm, &mut agent);
         kills += rage(&mut storm, &mut agent, &mut draws);
         agent.settle(&storm.files());
         storm.prune();
@@ -80,10 +80,9 @@ fn every_line_lands_once_however_often_logs_are_rotated() {
     assert_eq!(storm.rotations.len(), Family::ALL.len(), "not covered: a family");
 }
 
-/// Deletes or packs files that the agent has open, with lines that it may not have read yet, and makes them
-/// anew.
-fn rotate_what_is_open(storm: &mut Storm, agent: &mut Agent) {
-    for log in storm.drawn(&[Family::Recreated, Family::Packed]) {
+/// Deletes files that the agent has open, with lines that it may not have read yet, and makes them anew.
+fn delete_what_is_open(storm: &mut Storm, agent: &mut Agent) {
+    for log in storm.drawn(&[Family::Recreated]) {
         storm.write(log);
         storm.rotate(log);
         storm.write(log);
@@ -98,14 +97,17 @@ fn rage(storm: &mut Storm, agent: &mut Agent, draws: &mut Draws) -> u64 {
     draws.number();
     std::thread::scope(|scope| {
         let killer = scope.spawn(|| kill_until(&is_over, agent, draws));
-        // Each of these once, when all of it is stored: see above.
-        let mut once = storm.drawn(&[Family::Recreated]);
+        // Each of these once, from what the agent knows of it: see above.
+        let mut once = storm.drawn(&[Family::Packed, Family::Recreated]);
         let often =
             [Family::Renamed, Family::Globbed, Family::Linked, Family::Swapped, Family::Copied];
         for _ in 0..WRITES {
             if own.percent(25)
                 && let Some(log) = once.pop()
             {
+                if storm.family(log) == Family::Packed && own.percent(70) {
+                    storm.write(log);
+                }
                 storm.rotate(log);
                 storm.write(log);
             }
