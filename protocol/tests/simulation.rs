@@ -11,6 +11,8 @@
 mod agent;
 #[path = "simulation/check.rs"]
 mod check;
+#[path = "simulation/faults.rs"]
+mod faults;
 #[path = "simulation/host.rs"]
 mod host;
 #[path = "simulation/log.rs"]
@@ -33,7 +35,8 @@ use std::thread;
 
 use headwater_protocol::rules::{Rule, Rules};
 
-use world::{Fault, Happened, World};
+use faults::{Fault, Happened};
+use world::World;
 
 const STEPS: usize = 1_500;
 const SEEDS: u64 = 2_000;

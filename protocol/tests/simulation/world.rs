@@ -1,6 +1,5 @@
 //! Everything together, driven by one seed: which kinds of faults a run has, and when they strike.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use headwater_protocol::identity::Lane;
@@ -10,131 +9,11 @@ use headwater_protocol::wire::Frame;
 
 use super::agent::{Agent, Did};
 use super::check;
+use super::faults::{Fault, Faults, Happened};
 use super::log::{Backup, Log, SHARD, STREAMS_MAX};
 use super::node::{Node, Reply};
 use super::random::Random;
 use super::witness::Witness;
-
-/// A fault, and what shows that it really happened.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Fault {
-    AgentCrash,
-    NodeCrash,
-    NodePause,
-    LinkCut,
-    StaleFrame,
-    AppendLate,
-    AppendTwice,
-    AppendNever,
-    TailLost,
-    TailLostUnderFold,
-    Regression,
-    LogRestored,
-    Trimmed,
-    SpoolRolledBack,
-    SpoolLost,
-    SpoolFull,
-    FileRotated,
-    FileTruncated,
-    FileVanished,
-    EpochOpened,
-    EpochOpenedWithGap,
-    AckForeign,
-    AckRepeated,
-    Duplicate,
-    Ahead,
-    Fork,
-    Stale,
-    TwoNodesAppend,
-    Undecided,
-    GapDeclared,
-}
-
-impl Fault {
-    pub const ALL: [Self; 30] = [
-        Self::AgentCrash,
-        Self::NodeCrash,
-        Self::NodePause,
-        Self::LinkCut,
-        Self::StaleFrame,
-        Self::AppendLate,
-        Self::AppendTwice,
-        Self::AppendNever,
-        Self::TailLost,
-        Self::TailLostUnderFold,
-        Self::Regression,
-        Self::LogRestored,
-        Self::Trimmed,
-        Self::SpoolRolledBack,
-        Self::SpoolLost,
-        Self::SpoolFull,
-        Self::FileRotated,
-        Self::FileTruncated,
-        Self::FileVanished,
-        Self::EpochOpened,
-        Self::EpochOpenedWithGap,
-        Self::AckForeign,
-        Self::AckRepeated,
-        Self::Duplicate,
-        Self::Ahead,
-        Self::Fork,
-        Self::Stale,
-        Self::TwoNodesAppend,
-        Self::Undecided,
-        Self::GapDeclared,
-    ];
-}
-
-pub type Happened = BTreeMap<Fault, u64>;
-
-/// Which kinds of faults a run has: 0 is never, n is about once in n chances.
-#[derive(Clone, Copy, Debug, Default)]
-struct Faults {
-    crash: usize,
-    node_crash: usize,
-    pause: usize,
-    cut: usize,
-    stale: usize,
-    late: usize,
-    twice: usize,
-    never: usize,
-    tail: usize,
-    trim: usize,
-    rollback: usize,
-    lost: usize,
-    full: usize,
-    rotate: usize,
-    truncate: usize,
-    vanish: usize,
-    restore: usize,
-}
-
-impl Faults {
-    fn drawn_from(random: &mut Random) -> Self {
-        let mut draw = |rare: usize| {
-            if random.once_in(2) { 0 } else { rare + random.below(rare) }
-        };
-        Self {
-            crash: draw(40),
-            node_crash: draw(60),
-            pause: draw(40),
-            cut: draw(30),
-            stale: draw(6),
-            late: draw(3),
-            twice: draw(6),
-            never: draw(10),
-            tail: draw(60),
-            trim: draw(80),
-            rollback: draw(80),
-            lost: draw(150),
-            full: draw(60),
-            rotate: draw(20),
-            truncate: draw(40),
-            vanish: draw(30),
-            restore: 0,
-        }
-    }
-}
 
 const BACKUPS: u64 = 0xd1b5_4a32_d192_ed03;
 
