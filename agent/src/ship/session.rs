@@ -153,6 +153,7 @@ impl Session<'_> {
             rtt_us: u64::try_from(path.rtt.as_micros()).unwrap_or(u64::MAX),
             lost_packets: path.lost_packets,
             sent_packets: path.sent_packets,
+            node_ahead_us: Some(welcome.wall_us.saturating_sub(wall_us())),
         };
         tracing::info!(
             address = self.address,

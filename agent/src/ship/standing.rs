@@ -54,6 +54,10 @@ pub struct Connected {
     pub lost_packets: u64,
     /// Packets that were sent.
     pub sent_packets: u64,
+    /// By how much the node's clock was ahead of this host's when the session began, in microseconds, a
+    /// round trip more or less; `None` of an agent that does not tell.
+    #[serde(default)]
+    pub node_ahead_us: Option<i64>,
 }
 
 impl Standing {
