@@ -112,6 +112,7 @@ pub async fn enrol(enrolling: Enrolling) -> Result<Enrolled, EnrolError> {
         fleet: enrolling.token.name().to_owned(),
         labels: enrolling.labels.clone(),
         addresses: enrolment.addresses.iter().map(ToString::to_string).collect(),
+        enrolled_at: address.clone(),
         enrolled_us: wall_us(),
     };
     let now = conversation::now(&enrolment);

@@ -22,6 +22,8 @@ pub struct EnrolmentState {
     pub labels: BTreeMap<String, String>,
     /// Where the aggregators serve devices: `host:port`, in the order to try.
     pub addresses: Vec<String>,
+    /// Where this host enrolled: `host:port`; empty if an earlier build did it.
+    pub enrolled_at: String,
     /// When: microseconds since 1970 UTC.
     pub enrolled_us: i64,
 }
