@@ -1,5 +1,6 @@
 //! The command line of `headwater-agent`. CLI page, sections 1 and 2.
 
+mod doctor;
 mod enrolling;
 mod error;
 mod running;
@@ -54,6 +55,13 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Find what is in the way of the agent on this host, and what mends it: exit code 9 if something is.
+    #[command(before_long_help = DOCTOR_EXAMPLES)]
+    Doctor {
+        /// One JSON document.
+        #[arg(long)]
+        json: bool,
+    },
     /// Look at what is kept on this host's disk until it is stored.
     #[command(subcommand, before_long_help = SPOOL_EXAMPLES)]
     Spool(spooling::SpoolCommand),
@@ -103,6 +111,7 @@ fn dispatch(cli: Cli) -> Result<(), CliError> {
         }
         Some(Command::Enrol(args)) => enrolling::enrol(args, || load(config)),
         Some(Command::Status { json }) => show_status(&load(config)?.config, json),
+        Some(Command::Doctor { json }) => doctor::run(config, json),
         Some(Command::Spool(command)) => spooling::run(command, &load(config)?.config),
         Some(Command::Config(ConfigCommand::Check)) => {
             let loaded = load(config)?;
@@ -168,6 +177,7 @@ headwater-agent ships this host's metrics and logs to a Headwater aggregator, ea
   headwater-agent enrol       join a fleet, with a token from: headwater tokens create
   headwater-agent run         run the agent
   headwater-agent status      how it stands
+  headwater-agent doctor      what is in its way
 
 All of it: headwater-agent --help
 ";
@@ -177,6 +187,7 @@ Examples:
   headwater-agent enrol --token-file /run/join-token --label site=osl-1
   headwater-agent run --config /etc/headwater/agent.toml
   headwater-agent status
+  headwater-agent doctor
   headwater-agent config init > /etc/headwater/agent.toml
 ";
 
@@ -185,6 +196,13 @@ Examples:
   headwater-agent enrol                          ask for the token
   headwater-agent enrol --token-stdin < token    for scripts
   headwater-agent enrol --token-file /run/join-token --name edge-01 --label site=osl-1
+";
+
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  headwater-agent doctor                                  changes nothing, also while the agent runs
+  sudo -u headwater-agent headwater-agent doctor          as the user that runs the agent
+  headwater-agent doctor --json | jq '.findings[] | select(.state == \"failed\")'
 ";
 
 const SPOOL_EXAMPLES: &str = "\

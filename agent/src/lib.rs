@@ -13,6 +13,7 @@ mod stages;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod doctor;
 pub mod enrol;
 pub mod limits;
 pub mod sample;

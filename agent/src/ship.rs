@@ -13,6 +13,7 @@ mod dial;
 mod fault;
 mod frames;
 mod lane;
+mod reach;
 mod session;
 mod silence;
 mod standing;
@@ -34,7 +35,9 @@ use crate::config::ShipConfig;
 use crate::shutdown::Shutdown;
 use crate::spool::SpoolReader;
 
+pub(crate) use self::dial::SOCKET_BUFFER_BYTES;
 pub use self::fault::SessionFault;
+pub use self::reach::{Reached, reach};
 pub use self::standing::{Connected, Link, Standing};
 
 /// What the ship stage works with.
@@ -199,7 +202,7 @@ impl Ship {
 }
 
 /// An error with its causes, as one sentence.
-fn chain(error: &dyn Error) -> String {
+pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

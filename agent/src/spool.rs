@@ -47,7 +47,7 @@ pub use handles::{SpoolClosed, SpoolLanding, SpoolReader, SpoolView, SpoolWriter
 pub use input::NoRoom;
 pub use lane::LaneView;
 pub use open::OpenError;
-pub use room::Stall;
+pub use room::{Disk, Stall};
 
 use crate::clock::Clocks;
 use crate::config::SpoolConfig;

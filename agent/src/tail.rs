@@ -40,6 +40,7 @@ mod known;
 mod lines;
 mod notice;
 mod resume;
+mod survey;
 mod turn;
 mod watch;
 
@@ -53,7 +54,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use headwater_protocol::position::{Check, Run, SourceId, Stream};
 use headwater_protocol::record::{Fingerprint, Gap, Part, SourceInfo};
 
+pub use self::access::Refusal;
+pub(crate) use self::access::name_of;
 pub use self::notice::{Notice, Severity};
+pub use self::survey::{Survey, survey};
 pub use self::turn::{Tail, Turn, Wake};
 use crate::config::Config;
 

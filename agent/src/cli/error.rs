@@ -39,6 +39,11 @@ impl CliError {
         Self { code, what: what.into(), lines: Vec::new() }
     }
 
+    /// A code alone: what there is to say was printed.
+    pub(super) fn silent(code: Code) -> Self {
+        Self::new(code, "")
+    }
+
     /// An error with its causes.
     pub(super) fn of(code: Code, error: &dyn Error) -> Self {
         let mut new = Self::new(code, error.to_string());
@@ -64,6 +69,9 @@ impl CliError {
     }
 
     pub(super) fn print(&self) {
+        if self.what.is_empty() {
+            return;
+        }
         // Nobody reads a closed stderr.
         let _ = anstream::stderr().write_all(self.text().as_bytes());
     }

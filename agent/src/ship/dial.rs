@@ -135,7 +135,7 @@ const HEAD_START: Duration = Duration::from_millis(250);
 /// Resolved addresses that are tried.
 const RESOLVED_MAX: usize = 8;
 /// Source: LIMITS page, section 3: the usual 208 KiB lose packets.
-const SOCKET_BUFFER_BYTES: usize = 4 << 20;
+pub(crate) const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 /// What a node may send on one stream without being read: a lane's whole state fits.
 const STREAM_WINDOW_BYTES: u32 = 512 << 10;
 /// The same for all streams together.

@@ -34,7 +34,7 @@ pub enum SessionFault {
     #[error("begin a connection")]
     Connect(#[source] quinn::ConnectError),
     /// Nobody answered.
-    #[error("connect: no answer within {} s; is the aggregator up, and UDP open on the way?", .0.as_secs())]
+    #[error("connect: no answer within {} s; is the aggregator up, and UDP open on the way? headwater-agent doctor finds out", .0.as_secs())]
     Unanswered(Duration),
     /// The two sides do not trust each other.
     #[error("{fault}{}", detail(reason))]

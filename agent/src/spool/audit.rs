@@ -14,7 +14,8 @@ use serde::Serialize;
 
 use super::carve;
 use super::damage;
-use super::database::{Database, DatabaseError};
+use super::database::{self, Database, DatabaseError};
+use super::format::FORMAT_VERSION;
 use super::open::{FILE, OpenError};
 
 /// What a spool was found to be.
@@ -145,6 +146,67 @@ fn set_aside(folder: &Path) -> io::Result<Vec<PathBuf>> {
     }
     found.sort();
     Ok(found)
+}
+
+/// What can be told of a spool at a glance.
+#[derive(Clone, Debug)]
+pub struct Outline {
+    /// The file.
+    pub file: PathBuf,
+    /// What it is.
+    pub state: FileState,
+    /// Files that were set aside before.
+    pub set_aside: Vec<PathBuf>,
+}
+
+/// What a spool's file is, at a glance.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum FileState {
+    /// It is not there: the first start of the agent makes it.
+    Missing,
+    /// A process has it open.
+    InUse,
+    /// It says whose it is; its batches were not looked at.
+    Closed(DeviceId),
+    /// It was not closed: the next start of the agent puts it in order.
+    Unclosed,
+    /// It can't be used by this build, or not at all.
+    Unusable(String),
+}
+
+/// Looks at a spool without a change of it, in an instant.
+///
+/// # Errors
+/// If the folder or the file can't be read.
+pub fn outline(folder: &Path) -> io::Result<Outline> {
+    let file = folder.join(FILE);
+    let set_aside = match set_aside(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        found => found.unwrap_or_default(),
+    };
+    let outline = |state| Ok(Outline { file: file.clone(), state, set_aside });
+    match File::open(&file) {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return outline(FileState::Missing);
+        }
+        Err(error) => return Err(error),
+    }
+    if let Some(note) = damage::noted(folder) {
+        return outline(FileState::Unusable(note));
+    }
+    outline(match database::meta_of(&file) {
+        Ok(Some(meta)) if meta.format == FORMAT_VERSION => FileState::Closed(meta.device),
+        Ok(Some(meta)) => FileState::Unusable(format!(
+            "its format has version {}, this build knows version {FORMAT_VERSION}",
+            meta.format
+        )),
+        Ok(None) | Err(DatabaseError::Open(redb::DatabaseError::RepairAborted)) => {
+            FileState::Unclosed
+        }
+        Err(DatabaseError::Open(redb::DatabaseError::DatabaseAlreadyOpen)) => FileState::InUse,
+        Err(error) => FileState::Unusable(sentence(&error)),
+    })
 }
 
 /// Goes through every record that stands in a file, damaged or not, in use or not: batch by batch, those

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::ControlFlow;
+use std::path::Path;
 
 use headwater_protocol::batch::Batch;
 use headwater_protocol::chain::{Head, Link, Row, Rows, Sealed};
@@ -181,19 +182,7 @@ impl Database {
 
     /// What the file says of itself; `None` for a file that holds nothing yet.
     pub(super) fn meta(&self) -> Result<Option<Meta>, DatabaseError> {
-        let read = self.0.begin_read().map_err(DatabaseError::Begin)?;
-        let table = match read.open_table(META) {
-            Ok(table) => table,
-            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
-            Err(error) => return Err(DatabaseError::Table(error)),
-        };
-        let format = meta_row::<4>(&table, META_FORMAT)?;
-        let device = meta_row::<16>(&table, META_DEVICE)?;
-        let meta = format.zip(device).map(|(format, device)| Meta {
-            format: u32::from_le_bytes(format),
-            device: DeviceId(device),
-        });
-        meta.map(Some).ok_or(DatabaseError::Unmarked)
+        meta_in(&self.0)
     }
 
     /// The horizon of the bulk lane; 0 if none was written.
@@ -393,6 +382,30 @@ impl Transaction {
     pub(super) fn commit(self) -> Result<(), DatabaseError> {
         self.0.commit().map_err(DatabaseError::Commit)
     }
+}
+
+/// What a file says of itself, without a change of it: one that was not closed cleanly is not repaired,
+/// which is an error.
+pub(super) fn meta_of(path: &Path) -> Result<Option<Meta>, DatabaseError> {
+    let mut builder = redb::Database::builder();
+    builder.set_cache_size(CACHE_BYTES);
+    meta_in(&builder.open_read_only(path).map_err(DatabaseError::Open)?)
+}
+
+fn meta_in(database: &impl ReadableDatabase) -> Result<Option<Meta>, DatabaseError> {
+    let read = database.begin_read().map_err(DatabaseError::Begin)?;
+    let table = match read.open_table(META) {
+        Ok(table) => table,
+        Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
+        Err(error) => return Err(DatabaseError::Table(error)),
+    };
+    let format = meta_row::<4>(&table, META_FORMAT)?;
+    let device = meta_row::<16>(&table, META_DEVICE)?;
+    let meta = format.zip(device).map(|(format, device)| Meta {
+        format: u32::from_le_bytes(format),
+        device: DeviceId(device),
+    });
+    meta.map(Some).ok_or(DatabaseError::Unmarked)
 }
 
 /// A row of the table `meta`; `None` if it is not there.

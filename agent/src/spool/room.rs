@@ -44,16 +44,19 @@ impl Share {
 
 /// What the filesystem has left, and what it is to keep.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Disk {
+pub struct Disk {
     /// Bytes that this process may still take.
-    pub(super) free: u64,
+    pub free: u64,
     /// Bytes that are to stay free.
-    pub(super) keep: u64,
+    pub keep: u64,
 }
 
 impl Disk {
     /// Asks the filesystem of a folder.
-    pub(super) fn of(folder: &Path, keep: Room) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// If it does not say.
+    pub fn of(folder: &Path, keep: Room) -> io::Result<Self> {
         let space = rustix::fs::statvfs(folder)?;
         let bytes = |blocks: u64| blocks.saturating_mul(space.f_frsize);
         let keep = keep.of(ByteCount(bytes(space.f_blocks))).0;
@@ -61,7 +64,8 @@ impl Disk {
     }
 
     /// Whether the spool may still grow.
-    pub(super) fn may_grow(self) -> bool {
+    #[must_use]
+    pub fn may_grow(self) -> bool {
         self.free >= self.keep.max(FREE_BYTES_LEAST)
     }
 

@@ -22,6 +22,20 @@ impl Refusal {
     }
 }
 
+impl Refusal {
+    /// What the system said.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// The command that helps; `None` if none is known.
+    #[must_use]
+    pub fn help(&self) -> Option<&str> {
+        self.help.as_deref()
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(&self.reason)?;
@@ -57,7 +71,7 @@ fn help(path: &Path) -> Option<String> {
 }
 
 /// The name of a number in the system's list of users or groups.
-fn name_of(list: &str, number: u32) -> Option<String> {
+pub(crate) fn name_of(list: &str, number: u32) -> Option<String> {
     let list = fs::read_to_string(list).ok()?;
     list.lines().find_map(|line| {
         let mut fields = line.split(':');
