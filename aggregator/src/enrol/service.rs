@@ -25,7 +25,12 @@ pub(super) async fn serve(
     context: &Arc<Context>,
 ) -> Result<(), io::Error> {
     let mut header = [0; FRAME_HEADER_BYTES];
-    stream.read_exact(&mut header).await?;
+    let begun = stream.read(&mut header).await?;
+    if begun == 0 {
+        // Who leaves without a word looked whether somebody is here.
+        return Ok(());
+    }
+    stream.read_exact(&mut header[begun..]).await?;
     // The length is checked before memory is taken.
     let length = payload_length(header).map_err(malformed)?;
     let mut payload = vec![0; length];
