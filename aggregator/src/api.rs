@@ -10,6 +10,7 @@ mod devices;
 mod explore;
 mod lines;
 mod logs;
+mod node;
 pub mod rows;
 mod selection;
 mod socket;
@@ -32,6 +33,8 @@ pub use socket::{ListenError, Served, file_of, serve};
 /// Every route, by path.
 fn router(node: NodeHandle, console: ConsoleHandle) -> Router {
     let links = Router::new().route("/api/v1/console/links", post(console::link));
+    let both = (node.clone(), console.clone());
+    let own = Router::new().route("/api/v1/node", get(node::show)).with_state(both);
     Router::new()
         .route("/api/v1/devices", get(devices::list))
         .route("/api/v1/devices/{device}", get(devices::show).delete(devices::revoke))
@@ -50,6 +53,7 @@ fn router(node: NodeHandle, console: ConsoleHandle) -> Router {
         .fallback(unknown)
         .with_state(node)
         .merge(links.with_state(console))
+        .merge(own)
 }
 
 async fn unknown() -> Refusal {

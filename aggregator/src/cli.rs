@@ -8,6 +8,7 @@ mod alerts;
 pub mod args;
 pub(crate) mod client;
 mod console;
+mod doctor;
 pub mod failure;
 mod help;
 mod ledger;
@@ -74,6 +75,7 @@ fn run(args: Args) -> Result<(), Failure> {
         Some(Command::Version) => version(&output),
         Some(Command::Init(init)) => serve::init(&global, &output, init.dir),
         Some(Command::Serve) => serve::run(&global, &output),
+        Some(Command::Doctor) => doctor::run(&global, &output),
         Some(Command::Up(up)) => crate::up::run(&up, &output),
         Some(Command::Thresholds { command: Some(Thresholds::Apply(apply)) })
             if apply.validate_only =>
@@ -180,7 +182,7 @@ async fn answer(
             ledger::run(client, output, command.unwrap_or(Ledger::Show(all))).await
         }
         Command::Console => console::run(client, output).await,
-        Command::Up(_) | Command::Init(_) | Command::Serve | Command::Version => {
+        Command::Up(_) | Command::Init(_) | Command::Serve | Command::Doctor | Command::Version => {
             unreachable!("commands that ask nobody are run elsewhere")
         }
     }

@@ -4,6 +4,7 @@ mod alerting;
 mod averages;
 mod certificates;
 mod console;
+mod glance;
 mod handle;
 mod init;
 mod shown;
@@ -26,6 +27,7 @@ pub use averages::{
     AverageQuery, AverageWindow, Averages, AveragesError, DeviceWindows, Point, SeriesPoints,
 };
 pub use certificates::IdentityError;
+pub use glance::GlanceError;
 pub use handle::{NodeHandle, TokenRequest};
 pub use init::{InitError, InitOptions};
 pub use verify::{

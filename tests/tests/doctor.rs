@@ -210,6 +210,87 @@ fn a_spool_that_was_set_aside_and_one_that_was_noted_as_damaged_are_told_of() {
     assert_eq!(state(&found, "spool file"), "failed");
 }
 
+#[test]
+fn nothing_is_in_the_way_of_an_aggregator_that_works_and_looking_counts_as_nobodys_fault() {
+    let mut site = site();
+    site.agent.start();
+    site.write_and_settle(LINES);
+    let data = site.aggregator.data();
+    let before = names(&data);
+    let running = site.aggregator.ask(&["doctor", "--json"]).expect_success("doctor").json();
+    for name in [
+        "service",
+        "log",
+        "room",
+        "disk",
+        "authority",
+        "intake",
+        "enrolment",
+        "certificate",
+        "console",
+        "readiness",
+        "devices",
+        "ledger",
+        "dead letters",
+    ] {
+        assert_eq!(state(&running, name), "ok", "{name}: {running:#}");
+    }
+    assert_eq!(text(&running, "devices", "found"), "1 device, 1 online");
+    let faults = site.aggregator.metric("headwater_intake_peer_faults_total")
+        + site.aggregator.metric("headwater_enrol_refused_total");
+    assert!(faults.abs() < 0.5, "a look is no fault: {}", site.aggregator.scrape());
+    assert_eq!(names(&data), before, "no file is left behind");
+    let keys = ["found", "name", "next", "state", "why"];
+    for finding in running["findings"].as_array().unwrap() {
+        let found: Vec<&str> = finding.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(found, keys, "{finding}");
+    }
+
+    // Stopped or killed, the same log is found without a change of its files.
+    let log = |found: &Value| text(found, "log", "found").split(',').next().unwrap().to_owned();
+    site.aggregator.stop();
+    let files = || std::fs::read(data.join("log/log-0.redb")).unwrap();
+    let bytes = files();
+    let stopped = site.aggregator.ask(&["doctor", "--json"]).expect_success("a warning").json();
+    assert_eq!(
+        (state(&stopped, "service"), state(&stopped, "log")),
+        ("warning".into(), "ok".into())
+    );
+    assert_eq!((log(&stopped), state(&stopped, "intake")), (log(&running), "skipped".into()));
+    assert!(files() == bytes, "it is not touched");
+    site.aggregator.start_and_wait();
+    assert!(site.aggregator.kill());
+    let killed = site.aggregator.ask(&["doctor", "--json"]).expect_success("a warning").json();
+    assert_eq!(state(&killed, "log"), "ok", "{killed:#}");
+}
+
+#[test]
+fn an_aggregators_keys_that_are_open_its_wrong_shards_and_a_missing_node_fail() {
+    let mut site = site();
+    site.aggregator.stop();
+    let ca = site.aggregator.data().join("ca");
+    for (path, mode) in [(ca.clone(), 0o755), (ca.join("issuing.key"), 0o644)] {
+        std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    }
+    let found = site.aggregator.ask(&["doctor", "--json"]);
+    assert_eq!((found.code, found.stderr.as_str()), (Some(9), ""), "{}", found.stdout);
+    let mend = text(&found.json(), "authority", "next");
+    assert!(std::process::Command::new("sh").args(["-c", &mend]).status().unwrap().success());
+    let _ = site.aggregator.ask(&["doctor"]).expect_success("it is mended");
+
+    site.aggregator.set_variable("HEADWATER__LOG__SHARDS", "32");
+    let found = site.aggregator.ask(&["doctor", "--json"]);
+    assert_eq!(found.code, Some(9), "{}", found.stdout);
+    assert_eq!(text(&found.json(), "log", "next"), "set log.shards = 64");
+    let empty = site.path("empty");
+    std::fs::create_dir(&empty).unwrap();
+    site.aggregator.set_variable("HEADWATER__NODE__DATA_DIR", &empty.display().to_string());
+    let found = site.aggregator.ask(&["doctor", "--json"]);
+    assert_eq!(found.code, Some(9), "{}", found.stdout);
+    assert!(text(&found.json(), "log", "next").starts_with("headwater init --dir"), "{found:?}");
+    assert_eq!(names(&empty).len(), 0, "nothing is made");
+}
+
 /// A user that is nobody's. Source: every Linux gives it this number.
 const NOBODY: &str = "65534";
 

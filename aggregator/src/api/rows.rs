@@ -34,6 +34,31 @@ pub struct Problem {
     pub next: Option<String>,
 }
 
+/// The node itself.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct NodeRow {
+    /// Its name.
+    pub name: String,
+    /// Its build.
+    pub build: String,
+    /// The id of its log, hexadecimal.
+    pub log: String,
+    /// How many shards the log has.
+    pub shards: u16,
+    /// Where intake listens (UDP).
+    pub intake: String,
+    /// Where enrolment listens (TCP).
+    pub enrolment: String,
+    /// Where the console listens (TCP).
+    pub console: String,
+    /// Where metrics are served (TCP).
+    pub metrics: String,
+    /// Files that it has open, sockets among them.
+    pub open_files: u64,
+    /// Files that it may have open; `null` for no limit.
+    pub open_files_max: Option<u64>,
+}
+
 /// A device in a list.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct DeviceRow {

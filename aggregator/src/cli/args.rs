@@ -151,6 +151,9 @@ pub enum Command {
         #[command(subcommand)]
         command: Option<Ledger>,
     },
+    /// Find what is in the way of this host's aggregator, and what mends it: exit code 9 if something is
+    #[command(before_long_help = help::DOCTOR)]
+    Doctor,
     /// Print the console's address with a fresh one-time link
     #[command(before_long_help = help::CONSOLE)]
     Console,

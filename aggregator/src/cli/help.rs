@@ -118,3 +118,10 @@ pub(crate) const CONSOLE: &str = "\
 Examples:
   headwater console                     a link that opens one session, within 15 minutes
   headwater console --json";
+
+/// `headwater doctor --help`
+pub(crate) const DOCTOR: &str = "\
+Examples:
+  headwater doctor                      changes nothing, also while the aggregator runs
+  headwater doctor -c /etc/headwater/headwater.toml
+  headwater doctor --json | jq '.findings[] | select(.state == \"failed\")'";

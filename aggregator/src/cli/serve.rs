@@ -22,10 +22,13 @@ use crate::node::{InitOptions, Node, NodeHandle};
 
 /// The configuration that the user named, or the host's own, or the defaults.
 pub(crate) fn config(global: &Global) -> Result<Config, Failure> {
-    let named = global.config.as_deref();
+    load(config_file(global))
+}
+
+/// The file of it; `None` for the defaults.
+pub(super) fn config_file(global: &Global) -> Option<&Path> {
     let of_host = Path::new(CONFIG_FILE);
-    let file = named.or_else(|| of_host.exists().then_some(of_host));
-    load(file)
+    global.config.as_deref().or_else(|| of_host.exists().then_some(of_host))
 }
 
 /// Reads a configuration: what is wrong with it stands first, its place below.

@@ -7,10 +7,11 @@ use std::time::Duration;
 use headwater_protocol::identity::{LogId, Offset, ShardCount, ShardId};
 use redb::{Database, StorageBackend};
 
+use super::meta::Meta;
 use super::writer::{OpenError, Request, Writer};
 use super::{AppendError, CreateError, DeadLetter, Durable, Log, ReadError, Space, Stored};
 use super::{StoredSnapshot, check_size, create, reader};
-use crate::limits::ByteCount;
+use crate::limits::{ByteCount, LOG_CACHE_BYTES};
 use crate::metrics::LogMetrics;
 
 /// How an embedded log is opened.
@@ -54,6 +55,22 @@ impl EmbeddedLog {
             (0..create::files_of(options.shards)).map(|file| Writer::open(folder, file, options));
         let writers = writers.collect::<Result<_, _>>()?;
         Ok(Self { id: options.id, shards: options.shards, writers })
+    }
+
+    /// Looks whether the files of a log are there and belong to it, without a change of them.
+    ///
+    /// # Errors
+    /// If a file is missing, in use, was not closed, is damaged, or not of this log.
+    pub fn look(folder: &Path, id: LogId, shards: ShardCount) -> Result<(), OpenError> {
+        for file in 0..create::files_of(shards) {
+            let path = create::path(folder, file);
+            let mut builder = Database::builder();
+            let database = builder.set_cache_size(LOG_CACHE_BYTES).open_read_only(&path);
+            let database = database.map_err(|source| OpenError::of(&path, source))?;
+            let meta = Meta { log: id, shards, file };
+            meta.check(&database, &path).map_err(|source| OpenError::Meta { source })?;
+        }
+        Ok(())
     }
 
     /// Opens a log whose files are kept on storages, in the order of the files, instead of in a folder.

@@ -36,13 +36,12 @@ impl Meta {
     /// Compares a file with what it should be.
     pub(super) fn check(
         self,
-        database: &redb::Database,
+        database: &impl redb::ReadableDatabase,
         path: &std::path::Path,
     ) -> Result<(), MetaError> {
         let path = || path.to_owned();
         let unreadable = |source| MetaError::Read { path: path(), source };
-        let transaction = redb::ReadableDatabase::begin_read(database)
-            .map_err(|error| unreadable(error.into()))?;
+        let transaction = database.begin_read().map_err(|error| unreadable(error.into()))?;
         let table = transaction.open_table(META).map_err(|error| unreadable(error.into()))?;
         let read = |key: &str| -> Result<Vec<u8>, MetaError> {
             let value = table.get(key).map_err(|error| unreadable(error.into()))?;

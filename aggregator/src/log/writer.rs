@@ -81,7 +81,7 @@ impl Writer {
     ) -> Result<Self, OpenError> {
         let database = Arc::new(database.map_err(|source| OpenError::of(&path, source))?);
         let meta = Meta { log: options.id, shards: options.shards, file };
-        meta.check(&database, &path).map_err(|source| OpenError::Meta { source })?;
+        meta.check(&*database, &path).map_err(|source| OpenError::Meta { source })?;
         let (requests, inbox) = sync_channel(LOG_REQUESTS_MAX);
         let committing = Committing {
             database: Arc::clone(&database),
@@ -240,7 +240,7 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    fn of(path: &Path, error: DatabaseError) -> Self {
+    pub(super) fn of(path: &Path, error: DatabaseError) -> Self {
         let path = path.to_owned();
         match error {
             DatabaseError::DatabaseAlreadyOpen => Self::InUse { path },

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use headwater_certs::token::Address;
 use headwater_protocol::codec::DecodeError;
 use headwater_protocol::entry::Entry;
-use headwater_protocol::identity::{DeviceId, Offset, ShardCount, ShardId};
+use headwater_protocol::identity::{DeviceId, LogId, Offset, ShardCount, ShardId};
 use tokio::sync::broadcast;
 
 use super::shown;
@@ -93,6 +93,12 @@ impl NodeHandle {
     #[must_use]
     pub fn metrics_address(&self) -> SocketAddr {
         self.stages.health.address()
+    }
+
+    /// The log's identity.
+    #[must_use]
+    pub fn log_id(&self) -> LogId {
+        self.stages.log.id()
     }
 
     /// How many shards the log has.

@@ -1,11 +1,13 @@
 //! What this node is.
 
+use std::path::Path;
+
 use headwater_protocol::identity::{LogId, NodeId, ShardCount};
-use redb::ReadableTable;
+use redb::{Database, ReadableDatabase, ReadableTable, TableError};
 use serde::{Deserialize, Serialize};
 
 use super::tables::{META, parse, row};
-use super::{Registry, RegistryError};
+use super::{CACHE_BYTES, Registry, RegistryError};
 
 /// What this node is: drawn once.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -33,6 +35,21 @@ impl std::fmt::Debug for ResetKey {
 }
 
 impl Registry {
+    /// The record of the node whose registry a file is, without a change of it. `None` if it was never
+    /// written.
+    ///
+    /// # Errors
+    /// If it is in use, was not closed, or can't be read.
+    pub fn record_of(path: &Path) -> Result<Option<NodeRecord>, redb::Error> {
+        let database = Database::builder().set_cache_size(CACHE_BYTES).open_read_only(path)?;
+        let table = match database.begin_read()?.open_table(META) {
+            Ok(table) => table,
+            Err(TableError::TableDoesNotExist(_)) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        table.get("node")?.map(|node| parse(node.value())).transpose()
+    }
+
     /// The record of this node. `None` if it was never written.
     ///
     /// # Errors
