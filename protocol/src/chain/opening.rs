@@ -8,10 +8,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::recognition::OtherName;
-use super::{Chain, Fresh, Resumed, Row, Rows, Sealed, Sealing};
+use super::{Chain, Fresh, Head, Resumed, Row, Rows, Sealed, Sealing};
 use crate::body::{Body, BodyBuilder};
 use crate::header::Counts;
-use crate::identity::Lane;
+use crate::identity::{Lane, Receipt};
 use crate::limits;
 use crate::position::{Check, Mark, SourceId, Span, Stream};
 use crate::record::{Cause, Content, Gap, Record, SourceInfo};
@@ -58,6 +58,7 @@ impl Chain {
     ) -> Result<Resumed, R::Error> {
         let held = self.held(rows)?;
         let went_back = state.streams.iter().any(|known| !self.streams.contains_key(&known.stream));
+        let regressed = self.shows_regressed(state);
         self.turn_to(state, fresh);
         self.head.files_undecided |= went_back && state.horizon > 0;
         let from = self.head.next;
@@ -84,9 +85,10 @@ impl Chain {
             if !opening.decide(stream, &known, held, forgotten)? {
                 let mut missing = opening.count_held(stream, held)?;
                 let Sealed { origin, highest, dropped_to, .. } = &opening.chain.streams[&stream];
-                // Not forgotten under this name: what was acked and is no longer held is not there either. And
-                // what a full spool dropped was never sent.
-                if stream.run.number > state.horizon || *dropped_to > 0 {
+                // Not forgotten under this name: what was acked and is no longer held is not there either. So it
+                // may be with what was forgotten, if the ledger lost what came after. And what a full
+                // spool dropped was never sent.
+                if stream.run.number > state.horizon || regressed || *dropped_to > 0 {
                     missing.records = highest.records.saturating_sub(origin.records);
                 }
                 undecided.push((stream, missing));
@@ -97,6 +99,15 @@ impl Chain {
         let counts = opening.counts;
         self.adopt(&known);
         Ok(Resumed::Opened { from, sealed_anew: counts.records, gap_records: counts.gap_records })
+    }
+
+    /// Whether the ledger lost batches that it had acked: it stands before the oldest batch that is still held, or
+    /// its log has begun another life since the last receipt.
+    fn shows_regressed(&self, state: &LaneState) -> bool {
+        let Head { base, receipt, .. } = &self.head;
+        let stands_before = state.tip.epoch == base.epoch && state.tip.seq < base.seq;
+        let life = |it: &Receipt| (it.log, it.generation) != (state.log, state.generation);
+        stands_before || receipt.as_ref().is_some_and(life)
     }
 
     /// What the spool holds of each stream, by the headers of its batches, in order of position.
