@@ -109,7 +109,8 @@ fn of_reached(address: &str, reached: &Reached, identity: &DeviceIdentity) -> Ve
     let (rtt, mtu) = (format!("{}.{} ms", micros / 1000, micros / 100 % 10), reached.mtu_bytes);
     let found =
         format!("{address} handshake over UDP, rtt {rtt}, packets of {mtu} bytes get through");
-    let path = if mtu < MTU_BYTES_LEAST {
+    // Who is refused at once has not had the time to find out.
+    let path = if mtu < MTU_BYTES_LEAST && reached.refusal.is_none() {
         Finding::warning("path", found)
             .why("a tunnel or a narrow link is on the way: more packets carry the same bytes")
             .next("ip link shows the MTU of this host's interfaces")
