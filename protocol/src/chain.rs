@@ -361,11 +361,7 @@ impl Chain {
         fresh: Fresh,
         sealing: Sealing,
     ) -> Result<Resumed, R::Error> {
-        if !self.head.anchored {
-            self.head.anchored = true;
-            self.head.files_undecided = state.horizon > 0;
-        }
-        self.heard = true;
+        self.hear(state);
         if let Some(after) = self.locate(rows, state.tip, true)? {
             self.move_acked(rows, after)?;
             for (stream, sealed) in &mut self.streams {
@@ -376,6 +372,30 @@ impl Chain {
             return Ok(Resumed::InChain(after));
         }
         self.open_epoch(rows, state, fresh, sealing)
+    }
+
+    /// Opens an epoch on the ledger's state, also if that is in the chain: the chain goes on at another
+    /// place than before, as that of a host which was copied does.
+    ///
+    /// # Errors
+    /// Those of the rows.
+    pub fn handle_state_anew<R: Rows>(
+        &mut self,
+        rows: &mut R,
+        state: &LaneState,
+        fresh: Fresh,
+        sealing: Sealing,
+    ) -> Result<Resumed, R::Error> {
+        self.hear(state);
+        self.open_epoch(rows, state, fresh, sealing)
+    }
+
+    fn hear(&mut self, state: &LaneState) {
+        if !self.head.anchored {
+            self.head.anchored = true;
+            self.head.files_undecided = state.horizon > 0;
+        }
+        self.heard = true;
     }
 
     /// Whether a state is in the chain, so that `handle_state` would open no epoch.

@@ -20,7 +20,7 @@ use headwater_protocol::record::{
 };
 use headwater_protocol::rules::{Rule, Rules};
 use headwater_protocol::sender::{Sender, Transmit};
-use headwater_protocol::wire::Frame;
+use headwater_protocol::wire::{Frame, LaneState};
 
 use super::host::{ContentId, File, Host, LineId};
 use super::random::Random;
@@ -30,6 +30,8 @@ use super::witness::{Item, Witness};
 pub const SAMPLER: SourceId = SourceId([0x5a; 16]);
 /// So small that runs go beyond it.
 const GRACE_BYTES: u64 = 2_500;
+/// Handshakes, among which one is that of a host that was copied.
+const COPIED_ONCE_IN: u64 = 16;
 
 /// What a lane's spool holds on disk.
 #[derive(Clone, Debug)]
@@ -56,6 +58,16 @@ pub struct LaneMemory {
 }
 
 impl LaneMemory {
+    /// Goes on from the ledger's state. A host that was copied opens an epoch whatever it holds.
+    fn resume(&mut self, state: &LaneState, fresh: Fresh) -> Resumed {
+        let (chain, rows) = (&mut self.chain, &mut self.rows);
+        let resumed = match fresh.seed.is_multiple_of(COPIED_ONCE_IN) {
+            true => chain.handle_state_anew(rows, state, fresh, SEALING),
+            false => chain.handle_state(rows, state, fresh, SEALING),
+        };
+        resumed.expect("rows in memory")
+    }
+
     fn given_up(&self) -> BTreeSet<Stream> {
         let gone = self.chain.streams().iter().filter(|(_, sealed)| sealed.given_up.is_some());
         gone.map(|(stream, _)| *stream).collect()
@@ -329,8 +341,7 @@ impl Agent {
                 let fresh = fresh(random);
                 let memory = self.lane(lane)?;
                 let held = memory.rows.clone();
-                let resumed = memory.chain.handle_state(&mut memory.rows, &state, fresh, SEALING);
-                let resumed = resumed.expect("rows in memory");
+                let resumed = memory.resume(&state, fresh);
                 if let Resumed::Opened { from, .. } = resumed {
                     let gone = memory.given_up();
                     let found = declared_although_held(&held, &memory.rows, from, &gone);
