@@ -30,7 +30,7 @@ pub async fn examine(loaded: &Loaded) -> Vec<Finding> {
     findings.extend(of_identity);
     findings.push(host::clock(status.as_ref(), identity.as_ref()));
     findings.extend(network::look(config, identity.as_ref()).await);
-    findings.extend(spool::look(config, identity.as_ref(), status.is_some()));
+    findings.extend(spool::look(config, identity.as_ref(), status.as_ref()));
     findings.push(sources::look(&config.tails, status.as_ref()));
     findings.extend([host::buffers(), host::boot(&config.sample.host.proc)]);
     findings

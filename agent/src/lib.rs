@@ -42,7 +42,7 @@ use self::enrol::{EnrolmentState, StateError};
 use self::sample::{Sampler, Schedule};
 use self::ship::{Ship, ShipError, Standing};
 use self::shutdown::Shutdown;
-use self::spool::{OpenError, Spool, SpoolError, SpoolView, SpoolWriter};
+use self::spool::{HostFacts, OpenError, Spool, SpoolError, SpoolView, SpoolWriter};
 use self::stages::Stages;
 use self::status::StatusSource;
 use self::tail::{FileStatuses, TailError};
@@ -93,8 +93,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), AgentError> {
     let enrolled = EnrolmentState::load(&config.identity.dir).map_err(AgentError::Enrolment)?;
     let device = Device::of(&config, &identity, &enrolled);
     let clocks = Clocks::of_this_boot(&config.sample.host.proc);
-    let level = config.ship.compression_level;
-    let spool = spool::open(&config.spool, device.id, clocks, level).map_err(AgentError::Open)?;
+    let spool = open_spool(&config, &device, clocks)?;
     let Spool { writer, landing, reader, thread } = spool;
     let spool = thread.start().map_err(|source| AgentError::Thread { name: "spool", source })?;
 
@@ -156,6 +155,18 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), AgentError> {
     // The spool knows best why it ended; the others only saw that it did.
     let spooled = ended.await.expect("the end of the stages does not panic");
     spooled.map_err(AgentError::Spool).and(outcome)
+}
+
+/// Opens the spool, and compares this host with the one that it was filled on.
+fn open_spool(config: &Config, device: &Device, clocks: Clocks) -> Result<Spool, AgentError> {
+    let level = config.ship.compression_level;
+    let opened = spool::open(&config.spool, device.id, clocks, level);
+    let mut spool = opened.map_err(AgentError::Open)?;
+    let facts = HostFacts::of(&config.sample.host.root, &config.sample.host.sys);
+    if let Some(copied) = spool.meet(&facts) {
+        warn!("{}", copied.sentence());
+    }
+    Ok(spool)
 }
 
 /// Serves the status for as long as it is polled. Without a socket the agent works all the same.

@@ -21,6 +21,7 @@ mod format;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod handles;
+mod host;
 mod input;
 mod keeper;
 mod lane;
@@ -44,6 +45,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 pub use database::DatabaseError;
 pub use handles::{SpoolClosed, SpoolLanding, SpoolReader, SpoolView, SpoolWriter};
+pub use host::{Copied, HostFacts};
 pub use input::NoRoom;
 pub use lane::LaneView;
 pub use open::OpenError;
@@ -141,7 +143,7 @@ fn prepare(opened: Opened, config: &SpoolConfig, clocks: Clocks, level: i32) -> 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     let runtime = runtime.expect("a runtime without input and output needs nothing of the kernel");
     let database = Arc::new(opened.database);
-    let shown = SpoolView { live: opened.live.view(), bulk: opened.bulk.view() };
+    let shown = SpoolView { live: opened.live.view(), bulk: opened.bulk.view(), copied: None };
     let (view, seen) = watch::channel(shown);
     let keeper = Keeper {
         database: Arc::clone(&database),
@@ -175,6 +177,14 @@ fn prepare(opened: Opened, config: &SpoolConfig, clocks: Clocks, level: i32) -> 
             view: seen,
         },
         thread: SpoolThread { keeper, inputs, sender, memory, runtime },
+    }
+}
+
+impl Spool {
+    /// Compares the host with the one that the spool was filled on. If it is another one, each lane opens an
+    /// epoch at its next handshake, and the view says so from then on; nothing waits for that.
+    pub fn meet(&mut self, facts: &HostFacts) -> Option<Copied> {
+        self.thread.keeper.meet(facts)
     }
 }
 

@@ -16,7 +16,7 @@ pub use self::balance::{Balance, DIFFERENCE, differences};
 pub use self::page::page;
 pub use self::server::{StatusError, StatusSource, ask, serve};
 use crate::ship::{Link, Standing};
-use crate::spool::{LaneView, SpoolView, Stall};
+use crate::spool::{Copied, LaneView, SpoolView, Stall};
 
 /// How the agent stands.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
@@ -33,6 +33,9 @@ pub struct Status {
     pub time_us: i64,
     /// The connection.
     pub ship: Standing,
+    /// Since when this is another host than the spool was filled on; `None` if it is the same.
+    #[serde(default)]
+    pub copied: Option<Copied>,
     /// The spool.
     pub spool: SpoolStatus,
     /// The live lane.

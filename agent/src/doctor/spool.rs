@@ -11,15 +11,16 @@ use headwater_protocol::identity::DeviceId;
 use rustix::fs::{FsWord, statfs};
 
 use super::finding::Finding;
-use super::shown;
+use super::{parted, shown};
 use crate::config::{Config, SpoolConfig};
-use crate::spool::Disk;
 use crate::spool::audit::{FileState, Outline, outline};
+use crate::spool::{Disk, HostFacts};
+use crate::status::Status;
 
 pub(super) fn look(
     config: &Config,
     identity: Option<&DeviceIdentity>,
-    is_running: bool,
+    status: Option<&Status>,
 ) -> Vec<Finding> {
     let spool = &config.spool;
     // Before its first start a spool is made in the nearest folder that is there.
@@ -28,8 +29,12 @@ pub(super) fn look(
     let device = identity.map(|identity| DeviceId(identity.device().to_bytes()));
     let mut findings =
         vec![folder(&spool.dir, &nearest), room(spool, &nearest), filesystem(&nearest)];
-    match outline(&spool.dir) {
-        Ok(outline) => findings.extend(file(&outline, device, is_running)),
+    let facts = HostFacts::of(&config.sample.host.root, &config.sample.host.sys);
+    match outline(&spool.dir, &facts) {
+        Ok(outline) => {
+            findings.extend(file(&outline, device, status.is_some()));
+            findings.push(host(&outline.state, status));
+        }
         Err(error) => findings.push(
             Finding::failed("spool file", format!("{} can't be read", shown(&spool.dir)))
                 .why(error.to_string())
@@ -141,12 +146,12 @@ fn file(outline: &Outline, device: Option<DeviceId>, is_running: bool) -> Vec<Fi
                 .why("another process has it, or an agent that does not serve its socket")
                 .next(format!("fuser -v '{path}' names it"))
         }
-        FileState::Closed(owner) if device.is_some_and(|device| device != *owner) => {
+        FileState::Closed { device: owner, .. } if device.is_some_and(|it| it != *owner) => {
             Finding::warning("spool file", format!("it belongs to the device {owner}"))
                 .why("this host was enrolled again: the next start sets it aside and begins another")
                 .next(format!("what it holds: headwater-agent spool export --device {owner}"))
         }
-        FileState::Closed(_) => {
+        FileState::Closed { .. } => {
             Finding::ok("spool file", "closed and readable; headwater-agent spool verify reads all of it")
         }
         FileState::Unclosed => {
@@ -169,6 +174,25 @@ fn file(outline: &Outline, device: Option<DeviceId>, is_running: bool) -> Vec<Fi
         );
     }
     findings
+}
+
+/// Whether this is still the host that the spool was filled on.
+fn host(state: &FileState, status: Option<&Status>) -> Finding {
+    let copied = match (status, state) {
+        (Some(status), _) => status.copied.as_ref(),
+        (None, FileState::Closed { copied, .. }) => copied.as_ref(),
+        (None, _) => {
+            return Finding::skipped("host", "not compared: the spool was not looked into");
+        }
+    };
+    let Some(copied) = copied else {
+        return Finding::ok("host", "the one that the spool was filled on");
+    };
+    let sentence = copied.sentence();
+    let (why, next) = parted(&sentence);
+    Finding::warning("host", format!("its {} is another than the spool's", copied.what))
+        .why(format!("{why}, or its hardware was exchanged"))
+        .next(next.unwrap_or_default())
 }
 
 fn millis(took: Duration) -> String {

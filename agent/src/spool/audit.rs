@@ -16,6 +16,7 @@ use super::carve;
 use super::damage;
 use super::database::{self, Database, DatabaseError};
 use super::format::FORMAT_VERSION;
+use super::host::{Copied, HostFacts};
 use super::open::{FILE, OpenError};
 
 /// What a spool was found to be.
@@ -167,18 +168,23 @@ pub enum FileState {
     /// A process has it open.
     InUse,
     /// It says whose it is; its batches were not looked at.
-    Closed(DeviceId),
+    Closed {
+        /// Whose it is.
+        device: DeviceId,
+        /// Since when the host is another one, or would be found to be; `None` if it is the same.
+        copied: Option<Copied>,
+    },
     /// It was not closed: the next start of the agent puts it in order.
     Unclosed,
     /// It can't be used by this build, or not at all.
     Unusable(String),
 }
 
-/// Looks at a spool without a change of it, in an instant.
+/// Looks at a spool without a change of it, in an instant. `facts` are those of the host.
 ///
 /// # Errors
 /// If the folder or the file can't be read.
-pub fn outline(folder: &Path) -> io::Result<Outline> {
+pub fn outline(folder: &Path, facts: &HostFacts) -> io::Result<Outline> {
     let file = folder.join(FILE);
     let set_aside = match set_aside(folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -195,9 +201,11 @@ pub fn outline(folder: &Path) -> io::Result<Outline> {
     if let Some(note) = damage::noted(folder) {
         return outline(FileState::Unusable(note));
     }
-    outline(match database::meta_of(&file) {
-        Ok(Some(meta)) if meta.format == FORMAT_VERSION => FileState::Closed(meta.device),
-        Ok(Some(meta)) => FileState::Unusable(format!(
+    outline(match database::glance(&file) {
+        Ok(Some((meta, host))) if meta.format == FORMAT_VERSION => {
+            FileState::Closed { device: meta.device, copied: host.copied_or_met(facts) }
+        }
+        Ok(Some((meta, _))) => FileState::Unusable(format!(
             "its format has version {}, this build knows version {FORMAT_VERSION}",
             meta.format
         )),

@@ -17,6 +17,7 @@ use redb::{
 };
 
 use super::format::{self, LINK_BYTES, STREAM_BYTES};
+use super::host::HostRow;
 use super::room;
 
 /// Memory for pages, read and written together (LIMITS page, section 4: all of it is used). The rows
@@ -29,6 +30,7 @@ const HEADS: TableDefinition<'static, u8, &[u8]> = TableDefinition::new("heads")
 const META_FORMAT: &str = "format";
 const META_DEVICE: &str = "device";
 const META_HORIZON: &str = "horizon";
+const META_HOST: &str = "host";
 
 type BatchTable = TableDefinition<'static, u64, &'static [u8]>;
 type LinkTable = TableDefinition<'static, u64, &'static [u8; LINK_BYTES]>;
@@ -192,6 +194,11 @@ impl Database {
         Ok(meta_row(&table, META_HORIZON)?.map_or(0, u64::from_le_bytes))
     }
 
+    /// What the file says of its host; of one that says nothing readable, nothing.
+    pub(super) fn host(&self) -> Result<HostRow, DatabaseError> {
+        host_in(&self.0)
+    }
+
     /// What the file holds of a lane, compared with what its head says.
     pub(super) fn lane(&self, lane: Lane) -> Result<StoredLane, DatabaseError> {
         let damaged = |what, source| DatabaseError::Damaged { lane, what, source };
@@ -329,6 +336,14 @@ impl Transaction {
         Ok(())
     }
 
+    /// Writes what the file says of its host.
+    pub(super) fn put_host(&self, host: &HostRow) -> Result<(), DatabaseError> {
+        let mut table = self.0.open_table(META).map_err(DatabaseError::Table)?;
+        let row = format::checked(META_HOST.as_bytes(), host.encode());
+        table.insert(META_HOST, row.as_slice()).map_err(DatabaseError::Page)?;
+        Ok(())
+    }
+
     /// Writes a lane's head and those of its streams that changed; a changed one that is not in
     /// `all` was forgotten.
     pub(super) fn put(
@@ -384,12 +399,25 @@ impl Transaction {
     }
 }
 
-/// What a file says of itself, without a change of it: one that was not closed cleanly is not repaired,
-/// which is an error.
-pub(super) fn meta_of(path: &Path) -> Result<Option<Meta>, DatabaseError> {
+/// What a file says of itself and of its host, without a change of it: one that was not closed cleanly is
+/// not repaired, which is an error.
+pub(super) fn glance(path: &Path) -> Result<Option<(Meta, HostRow)>, DatabaseError> {
     let mut builder = redb::Database::builder();
     builder.set_cache_size(CACHE_BYTES);
-    meta_in(&builder.open_read_only(path).map_err(DatabaseError::Open)?)
+    let database = builder.open_read_only(path).map_err(DatabaseError::Open)?;
+    let Some(meta) = meta_in(&database)? else { return Ok(None) };
+    Ok(Some((meta, host_in(&database)?)))
+}
+
+fn host_in(database: &impl ReadableDatabase) -> Result<HostRow, DatabaseError> {
+    let read = database.begin_read().map_err(DatabaseError::Begin)?;
+    let table = read.open_table(META).map_err(DatabaseError::Table)?;
+    let Some(stored) = table.get(META_HOST).map_err(DatabaseError::Page)? else {
+        return Ok(HostRow::default());
+    };
+    // Nothing hangs on it that would be worth setting a spool aside.
+    let row = format::verified(META_HOST, META_HOST.as_bytes(), stored.value());
+    Ok(row.map_or_else(|_| HostRow::default(), HostRow::decode))
 }
 
 fn meta_in(database: &impl ReadableDatabase) -> Result<Option<Meta>, DatabaseError> {

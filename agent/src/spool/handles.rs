@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use super::damage;
 use super::database::{Database, DatabaseError};
+use super::host::Copied;
 use super::input::{Input, NoRoom};
 use super::lane::{LaneView, Lines};
 use super::recall::recall;
@@ -30,6 +31,8 @@ pub struct SpoolView {
     pub live: LaneView,
     /// The bulk lane.
     pub bulk: LaneView,
+    /// Since when the host is another one than the spool was filled on; `None` if it is the same.
+    pub copied: Option<Copied>,
 }
 
 impl SpoolView {

@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use super::database::{Database, DatabaseError, Transaction};
+use super::host::{Copied, HostFacts, HostRow};
 use super::input::Input;
 use super::lane::{LaneSpool, NotNext};
 use super::room::{Disk, Reserve, Stall};
@@ -78,6 +79,9 @@ pub(super) struct State {
     dropped_untold: u64,
     dropped_told: Option<Instant>,
     facts: BTreeMap<String, String>,
+    host: HostRow,
+    /// Whether the row of the host is to be written with the next commit.
+    host_moved: bool,
     /// The ledger may have forgotten runs of files numbered at or below it.
     horizon: u64,
     /// From when on files are read even if the ledger has not spoken since the start.
@@ -91,6 +95,22 @@ impl State {
 }
 
 impl Keeper {
+    /// Compares the host with the one of the row, which is written with the next commit.
+    pub(super) fn meet(&mut self, facts: &HostFacts) -> Option<Copied> {
+        let stored = match self.database.host() {
+            Ok(stored) => stored,
+            Err(error) => {
+                warn!(%error, "what the spool says of its host can't be read: it is not compared");
+                return None;
+            }
+        };
+        self.state.host = stored.clone();
+        let copied = self.state.host.meet(facts, wall_us());
+        self.state.host_moved = self.state.host != stored;
+        self.show();
+        copied
+    }
+
     /// Takes inputs until it is told to stop or nobody is left to tell it.
     pub(super) async fn run(
         mut self,
@@ -346,6 +366,10 @@ impl Keeper {
             let write = self.state.write.take().expect("a transaction was begun above");
             self.live.store(&write)?;
             self.bulk.store(&write)?;
+            if self.state.host_moved {
+                write.put_host(&self.state.host)?;
+                self.state.host_moved = false;
+            }
             killpoint::pass("spool.before_commit");
             write.commit()?;
             killpoint::pass("spool.after_commit");
@@ -357,7 +381,9 @@ impl Keeper {
     }
 
     fn show(&self) {
-        self.view.send_replace(SpoolView { live: self.live.view(), bulk: self.bulk.view() });
+        let copied = self.state.host.copied().cloned();
+        let (live, bulk) = (self.live.view(), self.bulk.view());
+        self.view.send_replace(SpoolView { live, bulk, copied });
     }
 
     /// Seals and commits what waits, as far as there is room.

@@ -16,7 +16,7 @@ use headwater_protocol::wire::{Ack, LaneState};
 use self::ages::Ages;
 use self::expansion::Expansion;
 pub(super) use self::pending::{Lines, NotNext, Pending};
-use super::database::{DatabaseError, StoredLane, Transaction};
+use super::database::{DatabaseError, LaneRows, StoredLane, Transaction};
 use super::room::{self, Disk, Share, Stall};
 
 /// What a lane is given at the start.
@@ -285,6 +285,28 @@ impl LaneSpool {
     ) -> Result<Resumed, DatabaseError> {
         let mut rows = write.rows(self.lane(), self.chain.head().first())?;
         let resumed = self.chain.handle_state(&mut rows, state, fresh, sealing)?;
+        self.go_on(rows, state, resumed)
+    }
+
+    /// Opens an epoch on the ledger's state, also if that is in the chain.
+    pub(super) fn handle_state_anew(
+        &mut self,
+        write: &Transaction,
+        state: &LaneState,
+        fresh: Fresh,
+        sealing: Sealing,
+    ) -> Result<Resumed, DatabaseError> {
+        let mut rows = write.rows(self.lane(), self.chain.head().first())?;
+        let resumed = self.chain.handle_state_anew(&mut rows, state, fresh, sealing)?;
+        self.go_on(rows, state, resumed)
+    }
+
+    fn go_on(
+        &mut self,
+        mut rows: LaneRows<'_>,
+        state: &LaneState,
+        resumed: Resumed,
+    ) -> Result<Resumed, DatabaseError> {
         self.chain.trim(&mut rows, self.settings.share.grace_bytes)?;
         self.footprint = rows.footprint(self.footprint);
         self.dirty = true;

@@ -27,6 +27,9 @@ pub fn page(status: &Status, unicode: bool) -> String {
     }
     field(&mut out, "connection", &connection(status));
     field(&mut out, "identity", &identity(status));
+    if let Some(copied) = &status.copied {
+        field(&mut out, "copied", &copied.sentence());
+    }
     field(&mut out, "spool", &spool(status));
     ledger(&mut out, status, unicode);
     sources(&mut out, status);

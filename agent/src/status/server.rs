@@ -93,6 +93,7 @@ impl StatusSource {
             ship: self.standing.borrow().clone(),
             live: LaneStatus::of(&spool.live),
             bulk: LaneStatus::of(&spool.bulk),
+            copied: spool.copied.clone(),
             spool: SpoolStatus::of(&spool, uptime),
             sources: sources.collect(),
             own: own::own(),

@@ -50,13 +50,23 @@ impl Keeper {
             Lane::Bulk => (&mut self.state, &mut self.bulk),
         };
         let write = keeper.write.as_ref().expect("a transaction was begun above");
-        let opens = spool.opens(write, state)?;
         let needed = spool.opening_bytes();
+        let goes_on = !spool.opens(write, state)?;
+        // A copy that has no room for that goes on as it is: nothing is lost by it.
+        let anew = goes_on && keeper.host.is_due(state.lane) && needed <= disk.free;
+        let opens = anew || !goes_on;
         if opens && needed > disk.free {
             return Ok(Err(NoRoom { needed, free: disk.free }));
         }
         let was_anchored = spool.chain.head().anchored();
-        let resumed = spool.handle_state(write, state, fresh, sealing)?;
+        let resumed = match anew {
+            true => spool.handle_state_anew(write, state, fresh, sealing)?,
+            false => spool.handle_state(write, state, fresh, sealing)?,
+        };
+        if opens && keeper.host.is_due(state.lane) {
+            keeper.host.opened(state.lane);
+            keeper.host_moved = true;
+        }
         match state.lane {
             Lane::Live if opens => self.begin_live_anew(now),
             Lane::Live => {}
