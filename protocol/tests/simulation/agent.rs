@@ -30,8 +30,6 @@ use super::witness::{Item, Witness};
 pub const SAMPLER: SourceId = SourceId([0x5a; 16]);
 /// So small that runs go beyond it.
 const GRACE_BYTES: u64 = 2_500;
-/// Handshakes, among which one is that of a host that was copied.
-const COPIED_ONCE_IN: u64 = 16;
 
 /// What a lane's spool holds on disk.
 #[derive(Clone, Debug)]
@@ -59,9 +57,9 @@ pub struct LaneMemory {
 
 impl LaneMemory {
     /// Goes on from the ledger's state. A host that was copied opens an epoch whatever it holds.
-    fn resume(&mut self, state: &LaneState, fresh: Fresh) -> Resumed {
+    fn resume(&mut self, state: &LaneState, fresh: Fresh, copied: bool) -> Resumed {
         let (chain, rows) = (&mut self.chain, &mut self.rows);
-        let resumed = match fresh.seed.is_multiple_of(COPIED_ONCE_IN) {
+        let resumed = match copied {
             true => chain.handle_state_anew(rows, state, fresh, SEALING),
             false => chain.handle_state(rows, state, fresh, SEALING),
         };
@@ -83,6 +81,8 @@ pub struct Agent {
     /// `None` while the process is down.
     pub memory: Option<[LaneMemory; 2]>,
     pub session: Option<(u64, usize)>,
+    /// Handshakes, among which one is that of a host that was copied; 0 if none is.
+    pub copied_once_in: u64,
     /// The first session of this process.
     pub born_in: u64,
     rules: Rules,
@@ -122,6 +122,7 @@ impl Agent {
             memory: None,
             session: None,
             born_in: 0,
+            copied_once_in: 0,
             rules,
             commits: 0,
             sampled: number << 32,
@@ -325,6 +326,13 @@ impl Agent {
         Some(frame)
     }
 
+    /// An epoch to open, and whether one is opened whatever the ledger says: this host is a copy.
+    fn draw_epoch(&self, random: &mut Random) -> (Fresh, bool) {
+        let fresh = fresh(random);
+        let one_in = self.copied_once_in;
+        (fresh, one_in != 0 && fresh.seed.is_multiple_of(one_in))
+    }
+
     /// Takes a frame from a node, of whatever session: answers may be stale. Gives what it did.
     pub fn receive(
         &mut self,
@@ -338,10 +346,10 @@ impl Agent {
         match frame {
             Frame::LaneState(state) => {
                 self.seal(lane, random, witness);
-                let fresh = fresh(random);
+                let (fresh, copied) = self.draw_epoch(random);
                 let memory = self.lane(lane)?;
                 let held = memory.rows.clone();
-                let resumed = memory.resume(&state, fresh);
+                let resumed = memory.resume(&state, fresh, copied);
                 if let Resumed::Opened { from, .. } = resumed {
                     let gone = memory.given_up();
                     let found = declared_although_held(&held, &memory.rows, from, &gone);
@@ -362,6 +370,7 @@ impl Agent {
                 }
                 self.commit(lane, Vec::new(), witness);
                 Some(match resumed {
+                    _ if copied => Did::OpenedAsCopy,
                     Resumed::InChain(_) => Did::Resumed,
                     Resumed::Opened { gap_records: 0, .. } => Did::Opened,
                     Resumed::Opened { .. } => Did::OpenedWithGap,
@@ -497,6 +506,7 @@ pub enum Did {
     Resumed,
     Opened,
     OpenedWithGap,
+    OpenedAsCopy,
     Released,
     KnewAck,
     ForeignAck,

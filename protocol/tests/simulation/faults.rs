@@ -28,6 +28,7 @@ pub enum Fault {
     FileVanished,
     EpochOpened,
     EpochOpenedWithGap,
+    EpochOpenedAsCopy,
     AckForeign,
     AckRepeated,
     Duplicate,
@@ -40,7 +41,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::AgentCrash,
         Self::NodeCrash,
         Self::NodePause,
@@ -62,6 +63,7 @@ impl Fault {
         Self::FileVanished,
         Self::EpochOpened,
         Self::EpochOpenedWithGap,
+        Self::EpochOpenedAsCopy,
         Self::AckForeign,
         Self::AckRepeated,
         Self::Duplicate,
@@ -96,6 +98,7 @@ pub struct Faults {
     pub truncate: usize,
     pub vanish: usize,
     pub restore: usize,
+    pub copied: usize,
 }
 
 impl Faults {
@@ -121,6 +124,7 @@ impl Faults {
             truncate: draw(40),
             vanish: draw(30),
             restore: 0,
+            copied: 0,
         }
     }
 }

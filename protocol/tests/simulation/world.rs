@@ -15,6 +15,7 @@ use super::node::{Node, Reply};
 use super::random::Random;
 use super::witness::Witness;
 
+const COPIES: u64 = 0x9e6c_63d0_876a_3f6b;
 const BACKUPS: u64 = 0xd1b5_4a32_d192_ed03;
 
 struct Packet {
@@ -49,10 +50,15 @@ impl World {
         if !apart.once_in(2) {
             faults.restore = 100 + apart.below(100);
         }
+        let mut apart = Random::new(seed ^ COPIES);
+        if !apart.once_in(2) {
+            faults.copied = 8 + apart.below(16);
+        }
         let agents = 1 + random.below(2);
         let nodes = 1 + random.below(3);
         let agents = (1..=agents).map(|number| Agent::new(number as u64, rules, &mut random));
-        let agents = agents.collect();
+        let mut agents: Vec<Agent> = agents.collect();
+        agents.iter_mut().for_each(|agent| agent.copied_once_in = faults.copied as u64);
         Self {
             random,
             faults,
@@ -67,6 +73,13 @@ impl World {
             last_appender: None,
             happened: Happened::new(),
         }
+    }
+
+    /// The world without hosts that are copied, as it was when most seeds failed.
+    pub fn without_copies(mut self) -> Self {
+        self.faults.copied = 0;
+        self.agents.iter_mut().for_each(|agent| agent.copied_once_in = 0);
+        self
     }
 
     /// The world without restores, as it was when the first seeds failed.
@@ -240,6 +253,10 @@ impl World {
                 self.note(Fault::EpochOpened);
                 self.note(Fault::EpochOpenedWithGap);
             }
+            Some(Did::OpenedAsCopy) => {
+                self.note(Fault::EpochOpened);
+                self.note(Fault::EpochOpenedAsCopy);
+            }
             Some(Did::ForeignAck) => self.note(Fault::AckForeign),
             Some(Did::KnewAck) => self.note(Fault::AckRepeated),
             Some(Did::Resumed | Did::Released | Did::Refused) | None => {}
@@ -377,6 +394,7 @@ impl World {
     /// No more faults. Everything must come to rest: nothing unsent, nothing unread.
     fn heal(&mut self) -> Result<(), String> {
         self.faults = Faults::default();
+        self.agents.iter_mut().for_each(|agent| agent.copied_once_in = 0);
         for node in &mut self.nodes {
             node.paused = false;
         }
