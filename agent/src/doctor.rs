@@ -80,3 +80,6 @@ fn shown(path: &Path) -> String {
 fn parted(text: &str) -> (&str, Option<&str>) {
     text.split_once("; ").map_or((text, None), |(why, next)| (why, Some(next)))
 }
+
+/// What helps where a file is not for this user.
+const AS_ITS_USER: &str = "the same command as the user that runs the agent, or with sudo";

@@ -90,6 +90,17 @@ fn a_key_that_others_may_read_is_named_with_the_command_that_mends_it() {
 }
 
 #[test]
+fn what_enrolment_told_and_is_damaged_costs_no_identity() {
+    let site = site();
+    let told = site.agent.identity().join("enrolment.json");
+    std::fs::write(&told, "{").unwrap();
+    let found = doctor(&site.agent);
+    assert_eq!(found.code, Some(9), "{}", found.stdout);
+    let next = text(&found.json(), "aggregators", "next");
+    assert!(next.contains(&told.display().to_string()) && !next.contains("--force"), "{next}");
+}
+
+#[test]
 fn a_host_that_was_never_enrolled_is_told_to() {
     let folder = tempfile::tempdir().unwrap();
     let agent = Agent::new("edge-1", folder.path(), "127.0.0.1:9", &[]);

@@ -9,7 +9,7 @@ use headwater_certs::identity::DeviceIdentity;
 use jiff::Timestamp;
 
 use super::finding::Finding;
-use super::shown;
+use super::{AS_ITS_USER, shown};
 use crate::ship::chain;
 
 /// The identity of a folder, if it can be used, and what is found of it.
@@ -26,8 +26,7 @@ pub(super) fn look(folder: &Path) -> (Vec<Finding>, Option<DeviceIdentity>) {
                     "headwater-agent enrol, with a token from: headwater tokens create",
                 )
             } else if is_denied(folder) {
-                let next = "the same command as the user that runs the agent, or with sudo";
-                ("it can't be read", chain(&error), next)
+                ("it can't be read", chain(&error), AS_ITS_USER)
             } else {
                 let next = "headwater-agent enrol --force makes a new one";
                 ("it can't be used", chain(&error), next)

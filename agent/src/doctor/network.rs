@@ -1,5 +1,6 @@
 //! The way to each aggregator: its name, a handshake, and whose it is.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use headwater_certs::identity::DeviceIdentity;
@@ -8,21 +9,15 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinSet;
 
 use super::finding::Finding;
-use super::parted;
+use super::{AS_ITS_USER, parted};
 use crate::config::{Config, ShipConfig};
-use crate::enrol::EnrolmentState;
+use crate::enrol::{EnrolmentState, StateError};
 use crate::ship::{Reached, SessionFault, chain, reach};
 
 pub(super) async fn look(config: &Config, identity: Option<&DeviceIdentity>) -> Vec<Finding> {
     let enrolled = match EnrolmentState::load(&config.identity.dir) {
         Ok(enrolled) => enrolled,
-        Err(error) => {
-            return vec![
-                Finding::failed("aggregators", "what enrolment told can't be read")
-                    .why(chain(&error))
-                    .next("headwater-agent enrol --force, with a fresh token"),
-            ];
-        }
+        Err(error) => return vec![unknown(&error)],
     };
     let addresses = match config.ship.addresses.as_slice() {
         [] => enrolled.addresses.clone(),
@@ -45,6 +40,20 @@ pub(super) async fn look(config: &Config, identity: Option<&DeviceIdentity>) -> 
     let mut found = looks.join_all().await;
     found.sort_by_key(|(place, _)| *place);
     found.into_iter().flat_map(|(_, findings)| findings).collect()
+}
+
+/// What enrolment told can't be read. The identity beside it may be whole: no other one is needed then.
+fn unknown(error: &StateError) -> Finding {
+    let next = match error {
+        StateError::File { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
+            AS_ITS_USER.to_owned()
+        }
+        StateError::File { path, .. } | StateError::Content { path, .. } => {
+            format!("mv '{0}' '{0}.bad', and set ship.addresses", path.display())
+        }
+    };
+    let failed = Finding::failed("aggregators", "what enrolment told can't be read");
+    failed.why(chain(error)).next(next)
 }
 
 /// What is found at one address.
@@ -158,7 +167,7 @@ async fn unanswered(address: &str, waited: Duration, join_port: u16) -> Finding 
         Ok(Ok(_)) => failed("works").why(format!("most often UDP/{port} is blocked")).next(format!(
             "let UDP/{port} out to {host}, and in there; is it the port of intake.listen? headwater doctor, on {host}"
         )),
-        Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => failed("is refused")
+        Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused => failed("is refused")
             .why("the host is there, and most often no aggregator runs on it")
             .next(format!("on {host}: headwater doctor, and systemctl start headwater")),
         Ok(Err(_)) | Err(_) => failed("is silent too")

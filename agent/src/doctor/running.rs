@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 
 use super::finding::Finding;
-use super::{parted, shown};
+use super::{AS_ITS_USER, parted, shown};
 use crate::config::Config;
 use crate::ship::{Link, chain};
 use crate::status::{self, Status, StatusError};
@@ -54,7 +54,7 @@ fn unasked(config: &Config, error: &StatusError) -> Finding {
         StatusError::Ask { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
             Finding::warning("agent", format!("its socket {socket} is not for this user"))
                 .why("what it says of itself was not asked for")
-                .next("the same command as the user that runs the agent, or with sudo")
+                .next(AS_ITS_USER)
         }
         StatusError::Ask { .. } => {
             Finding::warning("agent", format!("not running: nobody answers at {socket}"))

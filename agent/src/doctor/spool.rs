@@ -11,7 +11,7 @@ use headwater_protocol::identity::DeviceId;
 use rustix::fs::{FsWord, statfs};
 
 use super::finding::Finding;
-use super::{parted, shown};
+use super::{AS_ITS_USER, parted, shown};
 use crate::config::{Config, SpoolConfig};
 use crate::spool::audit::{FileState, Outline, outline};
 use crate::spool::{Disk, HostFacts};
@@ -38,7 +38,7 @@ pub(super) fn look(
         Err(error) => findings.push(
             Finding::failed("spool file", format!("{} can't be read", shown(&spool.dir)))
                 .why(error.to_string())
-                .next("the same command as the user that runs the agent, or with sudo"),
+                .next(AS_ITS_USER),
         ),
     }
     findings

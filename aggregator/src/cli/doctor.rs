@@ -113,9 +113,7 @@ fn service(asked: Result<&NodeRow, &Failure>) -> Finding {
         Ok(node) => Finding::ok("service", format!("{} runs, build {}", node.name, node.build)),
         Err(failure) if failure.exit == Exit::Denied => {
             let warning = Finding::warning("service", "its socket is not for this user");
-            warning
-                .why("what it says of itself was not asked for")
-                .next("the same command as the user that runs it, or with sudo")
+            warning.why("what it says of itself was not asked for").next(AS_ITS_USER)
         }
         Err(failure) if failure.exit == Exit::Unreachable => {
             Finding::warning("service", "not running: nobody answers at its socket")
@@ -143,3 +141,5 @@ fn of_failure(name: &'static str, failure: &Failure) -> Finding {
 
 /// For one answer of the local socket.
 const ASK_TIME: Duration = Duration::from_secs(10);
+/// What helps where a file is not for this user.
+const AS_ITS_USER: &str = "the same command as the user that runs the aggregator, or with sudo";

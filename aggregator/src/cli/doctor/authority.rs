@@ -8,6 +8,7 @@ use headwater_certs::UnixTime;
 use headwater_certs::authority::Authority;
 use headwater_certs::identity::Certificate;
 
+use super::AS_ITS_USER;
 use super::finding::Finding;
 use crate::api::chain;
 use crate::cli::output::units;
@@ -19,18 +20,16 @@ pub(super) fn look(data_dir: &Path) -> (Vec<Finding>, Option<Authority>) {
     let authority = match Authority::load(&folder) {
         Ok(authority) => authority,
         Err(error) => {
-            let next = if error.is_missing() {
-                format!(
-                    "restore {0} from a backup; a new node: headwater init --dir '{1}'",
-                    folder.display(),
-                    data_dir.display()
-                )
+            let why = chain(&error);
+            let next = if why.contains("ermission denied") {
+                AS_ITS_USER.to_owned()
+            } else if error.is_missing() {
+                format!("restore {} from a backup: devices trust no other", folder.display())
             } else {
-                "restore the folder from one backup, whole; or the same command with sudo"
-                    .to_owned()
+                "restore the folder from one backup, whole".to_owned()
             };
             let found = format!("it can't be used in {}", folder.display());
-            let failed = Finding::failed("authority", found).why(chain(&error)).next(next);
+            let failed = Finding::failed("authority", found).why(why).next(next);
             return (vec![failed, Finding::ok("clock", now())], None);
         }
     };

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use headwater_protocol::identity::{LogId, ShardCount};
 
+use super::AS_ITS_USER;
 use super::finding::Finding;
 use crate::api::chain;
 use crate::api::rows::{NodeRow, hex};
@@ -79,7 +80,7 @@ fn log(config: &Config, node: Option<&NodeRow>) -> Finding {
         Err(error) => {
             let why = chain(&error);
             let next = match why.contains("ermission denied") {
-                true => "the same command as the user that runs the aggregator, or with sudo",
+                true => AS_ITS_USER,
                 false => "restore the data folder from one backup, whole",
             };
             Finding::failed("log", "it can't be used").why(why).next(next)
@@ -120,7 +121,7 @@ fn disk(folder: &Path) -> Finding {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             Finding::failed("disk", format!("{} can't be written to", folder.display()))
                 .why(error.to_string())
-                .next("the same command as the user that runs the aggregator, or with sudo")
+                .next(AS_ITS_USER)
         }
         Err(error) => {
             Finding::failed("disk", format!("no file can be kept in {}", folder.display()))
