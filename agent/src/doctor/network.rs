@@ -115,11 +115,11 @@ async fn resolve(address: &str, timeout: Duration) -> Result<Finding, Finding> {
 
 fn of_reached(address: &str, reached: &Reached, identity: &DeviceIdentity) -> Vec<Finding> {
     let micros = reached.rtt.as_micros();
-    let (rtt, mtu) = (format!("{}.{} ms", micros / 1000, micros / 100 % 10), reached.mtu_bytes);
-    let found =
-        format!("{address} handshake over UDP, rtt {rtt}, packets of {mtu} bytes get through");
-    // Who is refused at once has not had the time to find out.
-    let path = if mtu < MTU_BYTES_LEAST && reached.refusal.is_none() {
+    let rtt = format!("{}.{} ms", micros / 1000, micros / 100 % 10);
+    let mtu = reached.mtu_bytes.map(|mtu| format!(", packets of {mtu} bytes get through"));
+    let mtu = mtu.unwrap_or_default();
+    let found = format!("{address} handshake over UDP, rtt {rtt}{mtu}");
+    let path = if reached.mtu_bytes.is_some_and(|mtu| mtu < MTU_BYTES_LEAST) {
         Finding::warning("path", found)
             .why("a tunnel or a narrow link is on the way: more packets carry the same bytes")
             .next("ip link shows the MTU of this host's interfaces")

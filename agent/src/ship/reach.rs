@@ -21,8 +21,8 @@ pub struct Reached {
     pub peer: SocketAddr,
     /// Round trip.
     pub rtt: Duration,
-    /// Bytes that a packet may have on the way, as far as was found out in a moment.
-    pub mtu_bytes: u16,
+    /// Bytes that a packet may have on the way; `None` if a moment was too short to find out.
+    pub mtu_bytes: Option<u16>,
     /// Why the node would serve no session; `None` if it did not say so within a moment.
     pub refusal: Option<SessionFault>,
 }
@@ -48,11 +48,14 @@ pub async fn reach(
     Ok(Reached {
         peer: SocketAddr::new(remote.ip().to_canonical(), remote.port()),
         rtt: path.rtt,
-        mtu_bytes: path.current_mtu,
+        mtu_bytes: (path.current_mtu > INITIAL_MTU_BYTES || path.lost_plpmtud_probes > 0)
+            .then_some(path.current_mtu),
         refusal: closed.ok().map(SessionFault::of),
     })
 }
 
+/// What quinn begins with, and every path of QUIC carries. Source: RFC 9000, section 14.
+const INITIAL_MTU_BYTES: u16 = 1200;
 /// For a refusal to arrive, and for the search for the path's packet size.
 const LOOK_TIME: Duration = Duration::from_millis(700);
 /// Nodes wait 5 s for a hello, and note whoever says none.
