@@ -230,7 +230,10 @@ impl Node {
                 self.values.extend(samples.iter().map(|sample| sample.value));
             }
             // A ledger that goes back once more forgets a stray, which no spool here can send again.
-            Content::Gap(_) => self.gaps += u64::from(record.stream.source != STRAY),
+            Content::Gap(gap) => {
+                let about = gap.about.unwrap_or(record.stream);
+                self.gaps += u64::from(about.source != STRAY);
+            }
             Content::Facts(_) => {}
         }
     }
