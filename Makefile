@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help up test check bench proof
+.PHONY: help up test check bench bench-peers proof
 
 DEV := packaging/dev
 RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
@@ -12,7 +12,7 @@ BINARIES := -p headwater-agent -p headwater-aggregator
 BUILD_TESTS := cargo build --workspace --bins --tests
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 up: ## build, then run a real aggregator and a real agent on this host, until Ctrl-C
 	@$(DEV)/need cc
@@ -39,6 +39,12 @@ bench: ## the measured claims, on this machine
 	@$(DEV)/need cc
 	cargo build --release $(BINARIES) -p headwater-tests --bins
 	cargo run --release -p headwater-benches
+
+# ARGUMENTS="--runs 5 --seed 7" makes it another run. The peers lie outside of the checkout.
+bench-peers: ## Headwater and its peers under the same kills, some seven minutes for each seed
+	@$(DEV)/need cc
+	cargo build $(BINARIES) -p headwater-tests --bins
+	@peers=$$($(DEV)/peers) && cargo run --quiet -p headwater-tests --bin peers -- --programs "$$peers" $(ARGUMENTS)
 
 # It goes on where it stopped; MINUTES=30 bounds it. What is done of each tier is in target/proof.
 proof: ## the large tiers of the tests, in slices
