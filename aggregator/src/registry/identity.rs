@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use headwater_protocol::identity::{LogId, NodeId, ShardCount};
-use redb::{Database, ReadableDatabase, ReadableTable, TableError};
+use redb::{Database, ReadableDatabase, TableError};
 use serde::{Deserialize, Serialize};
 
 use super::tables::{META, parse, row};
@@ -66,15 +66,17 @@ impl Registry {
     /// # Errors
     /// If it can't be read or written.
     pub fn reset_key(&self) -> Result<ResetKey, RegistryError> {
+        let known = self.read("look up the key of stateless resets", |transaction| {
+            let table = transaction.open_table(META)?;
+            Ok(table.get("reset_key")?.and_then(|key| key.value().try_into().ok()))
+        })?;
+        if let Some(key) = known {
+            return Ok(ResetKey(key));
+        }
+        let mut key = [0; 32];
+        getrandom::fill(&mut key).expect("the kernel has random numbers");
         self.write("draw the key of stateless resets", |transaction| {
-            let mut table = transaction.open_table(META)?;
-            let known = table.get("reset_key")?.and_then(|key| key.value().try_into().ok());
-            if let Some(key) = known {
-                return Ok(ResetKey(key));
-            }
-            let mut key = [0; 32];
-            getrandom::fill(&mut key).expect("the kernel has random numbers");
-            table.insert("reset_key", key.as_slice())?;
+            transaction.open_table(META)?.insert("reset_key", key.as_slice())?;
             Ok(ResetKey(key))
         })
     }

@@ -7,6 +7,7 @@ use super::super::page::{State, ago, plain_text, stamp};
 use super::chart::written;
 use super::plan::Unit;
 use crate::cli::output::units;
+use crate::limits::EPOCHS_PER_DAY_MAX;
 use crate::node::{DeviceView, Latest};
 
 /// Labels that the head shows; a device may send more.
@@ -83,9 +84,10 @@ pub(crate) fn head(device: &DeviceView, now_us: i64) -> Head {
             let found = device.cloned_at_us.map(stamp).unwrap_or_default();
             format!("two running hosts use its identity, found {found}; neither is served")
         }
-        (State::Unstable, _, _) => "opened more than 8 epochs within a day, so it is slowed down: \
-            is its host restored again and again?"
-            .to_owned(),
+        (State::Unstable, _, _) => format!(
+            "opened more than {EPOCHS_PER_DAY_MAX} epochs within a day, so it is slowed down: \
+             is its host restored again and again?"
+        ),
         (State::New, _, _) => "nothing has come of it yet".to_owned(),
         (State::Online, Some(seen), Some(session)) => {
             format!("since {} · last batch {}", stamp(session.since_us), ago(seen, now_us))
