@@ -130,3 +130,16 @@ pub enum StartError {
     #[error("start the node: the program is stopping")]
     Stopping,
 }
+
+impl StartError {
+    /// Whether an address was another program's at that moment.
+    #[must_use]
+    pub fn address_taken(&self) -> bool {
+        matches!(
+            self,
+            Self::Intake(intake::ListenError::InUse { .. })
+                | Self::Enrol(enrol::ListenError::InUse { .. })
+                | Self::Health(health::ListenError::InUse { .. })
+        )
+    }
+}

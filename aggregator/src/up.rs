@@ -18,7 +18,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use headwater_protocol::identity::ShardCount;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 
 use crate::api;
 use crate::cli::args::Up;
@@ -107,25 +107,23 @@ async fn begin(
     Ok(Running { node, served, console, agent, steps, figures: Figures::new(output) })
 }
 
-/// Starts the node on free ports. One that another program takes in the moment between the choice and
-/// the start is replaced by the next.
+/// Starts the node on free ports. One that another program has in the moment between the choice and
+/// the start is chosen anew; it may be free again by then, if that program only looked, as this one does.
 async fn start_node(
     listen: IpAddr,
     folder: &Folder,
     name: &str,
 ) -> Result<(Started, Ports), Failure> {
-    let mut ports = Ports::choose(listen)?;
     for _ in 0..PORT_RACES_MAX {
+        let ports = Ports::choose(listen)?;
         let config = folder.write_headwater(name, &ports)?;
         match serve::start(serve::load(Some(&config))?).await {
             Ok(started) => return Ok((started, ports)),
-            Err(failure) => {
-                let free = Ports::choose(listen)?;
-                if free.are(&ports) {
-                    return Err(failure);
-                }
-                ports = free;
+            Err(refusal) if refusal.address_taken => {
+                tracing::info!(?refusal, "other ports");
+                sleep(some_of(PORT_RACE_PAUSE)).await;
             }
+            Err(refusal) => return Err(refusal.into()),
         }
     }
     Err(Failure::new(Exit::Failed, "other programs take every port that is chosen")
@@ -133,7 +131,16 @@ async fn start_node(
 }
 
 /// Ports may be lost to others that start at the same time so often, and no more.
-const PORT_RACES_MAX: usize = 10;
+const PORT_RACES_MAX: usize = 20;
+/// Longest pause between two choices: long against a start, so that those who meet part.
+const PORT_RACE_PAUSE: Duration = Duration::from_millis(300);
+
+/// A random part of a time.
+fn some_of(most: Duration) -> Duration {
+    let mut random = [0];
+    // Without randomness the whole of it: it is only a pause.
+    getrandom::fill(&mut random).map_or(most, |()| most.mul_f64(f64::from(random[0]) / 255.0))
+}
 
 /// Where the agent is started, and with what.
 struct Site<'a> {

@@ -1,6 +1,7 @@
 //! `headwater init` and `headwater serve`.
 
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -139,34 +140,60 @@ pub(crate) struct Started {
     pub(crate) served: api::Served,
 }
 
+/// Why a node did not start.
+#[derive(Debug)]
+pub(crate) struct NotStarted {
+    failure: Failure,
+    /// Whether an address was another program's at that moment.
+    pub(crate) address_taken: bool,
+}
+
+impl From<Failure> for NotStarted {
+    fn from(failure: Failure) -> Self {
+        Self { failure, address_taken: false }
+    }
+}
+
+impl From<NotStarted> for Failure {
+    fn from(refusal: NotStarted) -> Self {
+        refusal.failure
+    }
+}
+
 /// Starts a node, its console and its socket.
-pub(crate) async fn start(config: Config) -> Result<Started, Failure> {
+pub(crate) async fn start(config: Config) -> Result<Started, NotStarted> {
     let (data_dir, listen) = (config.node.data_dir.clone(), config.console.listen);
     if !Node::exists(&data_dir) {
         return Err(Failure::new(Exit::Config, "there is no node to serve")
             .fact("where", data_dir.display().to_string())
             .cause("the folder holds neither an authority nor a log")
-            .next(format!("headwater init --dir {}", data_dir.display())));
+            .next(format!("headwater init --dir {}", data_dir.display()))
+            .into());
     }
     refuse_if_served(&data_dir).await?;
-    let node = Node::start(config).await.map_err(|error| {
-        Failure::new(Exit::Failed, "cannot start the aggregator")
+    let node = Node::start(config).await.map_err(|error| NotStarted {
+        address_taken: error.address_taken(),
+        failure: Failure::new(Exit::Failed, "cannot start the aggregator")
             .fact("where", data_dir.display().to_string())
-            .cause_of(&error)
+            .cause_of(&error),
     })?;
-    let failure = match console::serve(node.clone(), listen).await {
+    let refusal = match console::serve(node.clone(), listen).await {
         Ok(console) => match api::serve(node.clone(), console.clone(), &data_dir) {
             Ok(served) => return Ok(Started { node, console, served }),
             Err(error) => Failure::new(Exit::Failed, "cannot answer the command line")
                 .cause_of(&error)
-                .next("a data folder with a shorter path, on a filesystem that has sockets"),
+                .next("a data folder with a shorter path, on a filesystem that has sockets")
+                .into(),
         },
-        Err(error) => Failure::new(Exit::Failed, "cannot serve the console")
-            .cause_of(&error)
-            .next("another port in [console] listen; `ss -lntp` shows who has this one"),
+        Err(error) => NotStarted {
+            address_taken: error.source.kind() == io::ErrorKind::AddrInUse,
+            failure: Failure::new(Exit::Failed, "cannot serve the console")
+                .cause_of(&error)
+                .next("another port in [console] listen; `ss -lntp` shows who has this one"),
+        },
     };
     node.shutdown().await;
-    Err(failure)
+    Err(refusal)
 }
 
 fn ready(node: &NodeHandle, console: &ConsoleHandle) -> String {
@@ -234,12 +261,12 @@ fn log_to_stderr(config: &Config, output: &Output) {
         1 => tracing::Level::DEBUG,
         _ => tracing::Level::TRACE,
     };
-    let colours = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
+    let colours = anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
     tracing_subscriber::fmt()
         .with_max_level(level)
         .with_ansi(colours)
         .fmt_fields(debug_fn(field).delimited(" "))
-        .with_writer(std::io::stderr)
+        .with_writer(io::stderr)
         .init();
 }
 

@@ -35,12 +35,6 @@ impl Ports {
         })
     }
 
-    /// Whether these are the same ports.
-    pub(super) fn are(&self, others: &Self) -> bool {
-        let all = |ports: &Self| (ports.intake, ports.enrol, ports.console, ports.metrics);
-        all(self) == all(others)
-    }
-
     /// What is said of ports that were taken.
     pub(super) fn taken(&self) -> &[String] {
         &self.taken

@@ -136,9 +136,22 @@ impl Service {
             match self.lines.recv_timeout(left) {
                 Ok(line) if line.contains(text) => return line,
                 Ok(line) => self.said.push(line),
-                Err(_) => panic!("it does not say \"{text}\", only:\n{}", self.said.join("\n")),
+                Err(_) => {
+                    let (said, why) = (self.said.join("\n"), self.last_words());
+                    panic!("it does not say \"{text}\", only:\n{said}\n{why}")
+                }
             }
         }
+    }
+
+    /// What a program that has ended wrote to the stream that is not read.
+    fn last_words(&mut self) -> String {
+        let mut text = String::new();
+        if let (Ok(Some(_)), Some(stream)) = (self.child.try_wait(), self.child.stderr.as_mut()) {
+            // Half of an explanation is better than none.
+            let _ = stream.read_to_string(&mut text);
+        }
+        text
     }
 
     /// A line that contains a text, if it was said already.

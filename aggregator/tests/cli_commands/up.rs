@@ -1,6 +1,7 @@
 //! `headwater up`, with a program in the agent's place that does nothing but stay: what is looked at
 //! is how it is found, started, started again and stopped. The real agent is run by `tests/`.
 
+use std::cell::OnceCell;
 use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -112,14 +113,22 @@ fn a_terminal_that_is_closed_is_a_clean_stop() {
 
 #[test]
 fn a_port_that_is_taken_is_said_with_the_one_that_is_used() {
-    // Whoever has it, this test or another program: it is taken.
-    let _held = UdpSocket::bind("127.0.0.1:4433");
+    let _held = hold("127.0.0.1:4433");
     let folder = tempfile::tempdir().unwrap();
     let mut service = up(folder.path());
     let line = service.line("port 4433/udp is taken");
     assert!(line.contains("is used instead"), "{line}");
     service.line("Ctrl-C stops");
     assert_eq!(service.stop(), Some(0));
+}
+
+/// Takes a UDP port. Other tests have it for a while, or look whether it is free.
+fn hold(address: &str) -> UdpSocket {
+    let held = OnceCell::new();
+    until("the port is free once", || {
+        UdpSocket::bind(address).is_ok_and(|socket| held.set(socket).is_ok())
+    });
+    held.into_inner().unwrap()
 }
 
 /// Starts `up` with the stand-in beside it.
