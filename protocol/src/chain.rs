@@ -19,6 +19,7 @@ mod recognition;
 mod rows;
 mod salvage;
 mod stock;
+mod twin;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -63,8 +64,8 @@ pub struct Sealed {
     /// What was declared of the run when it was given up, because the ledger may have forgotten it. It is
     /// remembered for a ledger that comes back older, and is read no further. `None`: it was not.
     pub given_up: Option<Declared>,
-    /// The position when the ledger last spoke, and the check there, while the ledger may know it further:
-    /// where a host went back with its files, they may go on otherwise from there. `None` mostly.
+    /// Where this spool itself had sealed it to, and the check there, while the ledger knows it further or
+    /// otherwise: a file that went back with its host goes on from there. `None` mostly.
     pub before: Option<(u64, Check)>,
     /// Whether batches between those that are held were lost with a damaged spool, so that what is missing
     /// is still in its file: it is read again, not declared.
@@ -84,8 +85,6 @@ pub struct Chain {
     /// records would hide the one before it, whose rest may be lost by the same crash.
     begun: BTreeSet<Stream>,
     samplers: BTreeMap<SourceId, Stream>,
-    /// Whether the ledger has spoken since this process began.
-    heard: bool,
     rules: Rules,
 }
 
@@ -166,7 +165,7 @@ impl Chain {
     #[must_use]
     pub fn restore(head: Head, streams: BTreeMap<Stream, Sealed>) -> Self {
         let (changed, begun, samplers) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
-        Self { head, streams, changed, begun, samplers, heard: false, rules: Rules::default() }
+        Self { head, streams, changed, begun, samplers, rules: Rules::default() }
     }
 
     /// Goes by other rules: for tests that break one.
@@ -279,19 +278,29 @@ impl Chain {
         body: &BodyBuilder,
         sealing: Sealing,
     ) -> Result<Row, R::Error> {
+        for span in body.spans() {
+            // The file went on where the ledger knows it.
+            if let Some(sealed) = self.streams.get_mut(&span.stream) {
+                sealed.before = None;
+            }
+        }
+        self.append(rows, body, sealing)
+    }
+
+    fn append<R: Rows>(
+        &mut self,
+        rows: &mut R,
+        body: &BodyBuilder,
+        sealing: Sealing,
+    ) -> Result<Row, R::Error> {
         let (packing, packed) = body.pack(sealing.level);
         let spans = body.spans();
         for span in &spans {
             let sealed =
                 self.streams.get_mut(&span.stream).expect("a run is begun before it is sealed");
             assert!(span.start == sealed.highest, "a batch starts where its streams ended");
-            let before = (sealed.highest.position, sealed.check);
             (sealed.highest, sealed.check) = (span.end, span.check);
             sealed.undecided = false;
-            sealed.before = match self.heard {
-                true => None,
-                false => sealed.before.or((before.1 != Check::NONE).then_some(before)),
-            };
             self.changed.insert(span.stream);
             self.begun.remove(&span.stream);
         }
@@ -364,11 +373,6 @@ impl Chain {
         self.hear(state);
         if let Some(after) = self.locate(rows, state.tip, true)? {
             self.move_acked(rows, after)?;
-            for (stream, sealed) in &mut self.streams {
-                if sealed.before.take().is_some() {
-                    self.changed.insert(*stream);
-                }
-            }
             return Ok(Resumed::InChain(after));
         }
         self.open_epoch(rows, state, fresh, sealing)
@@ -395,7 +399,6 @@ impl Chain {
             self.head.anchored = true;
             self.head.files_undecided = state.horizon > 0;
         }
-        self.heard = true;
     }
 
     /// Whether a state is in the chain, so that `handle_state` would open no epoch.

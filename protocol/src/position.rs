@@ -86,13 +86,13 @@ pub struct Mark {
     pub records: u64,
 }
 
-/// Hash of the bytes just before a file's position, by which a reader sees that it is the same file.
-/// `NONE` for sources that have no bytes.
+/// What stands just before a position, by which is seen that it is the same there: of a file the hash of the
+/// bytes before it, of a sampler that of the last record (`Record::check`). `NONE` where it is not known.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq, Serialize, Deserialize)]
 pub struct Check(pub u64);
 
 impl Check {
-    /// No bytes to compare.
+    /// Nothing to compare.
     pub const NONE: Self = Self(0);
 
     /// How many bytes before a position are hashed, at most.
@@ -105,11 +105,13 @@ impl Check {
     #[must_use]
     pub fn of(before: &[u8]) -> Self {
         assert!(before.len() <= Self::BYTES, "a check covers at most {} bytes", Self::BYTES);
-        if before.is_empty() {
-            return Self::NONE;
-        }
+        if before.is_empty() { Self::NONE } else { Self::of_record(before) }
+    }
+
+    /// The check after a record, from its encoding.
+    pub(crate) fn of_record(bytes: &[u8]) -> Self {
         let mut head = [0; 8];
-        head.copy_from_slice(&blake3::hash(before).as_bytes()[..8]);
+        head.copy_from_slice(&blake3::hash(bytes).as_bytes()[..8]);
         Self(u64::from_le_bytes(head) | 1)
     }
 }

@@ -38,12 +38,14 @@ pub enum Rule {
     KeepHorizon,
     /// A batch is acked once the fold applied it, not once it was appended.
     AckAfterFold,
+    /// What is held where the ledger knows something is compared with that.
+    CompareLives,
 }
 
 #[cfg(feature = "sabotage")]
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::AckAfterAppend,
         Self::CompareSeq,
         Self::CompareChain,
@@ -60,6 +62,7 @@ impl Rule {
         Self::KeepArchive,
         Self::KeepHorizon,
         Self::AckAfterFold,
+        Self::CompareLives,
     ];
 }
 

@@ -12,7 +12,7 @@ use crate::position::{Check, Mark, Span, Stream};
 use crate::record::{Content, Gap, Line, Part, Record, Sample, Series, SourceInfo};
 
 /// A body in the making, with what its header will say of it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct BodyBuilder {
     streams: Vec<Covered>,
     columns: [Vec<u8>; COLUMNS],
@@ -25,7 +25,7 @@ pub struct BodyBuilder {
     counts: Counts,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Covered {
     span: Span,
     info: Option<SourceInfo>,
@@ -116,6 +116,7 @@ impl BodyBuilder {
                 self.begin(record.stream, KIND_TICK, range, record.count());
                 self.push_tick(samples);
                 self.counts.records += record.count();
+                self.set_check(record.stream, record.check());
             }
             Content::Event(event) => {
                 self.begin(record.stream, KIND_EVENT, range, 1);
@@ -126,6 +127,7 @@ impl BodyBuilder {
                 self.begin(record.stream, KIND_FACTS, range, 1);
                 self.push_facts(facts);
                 self.counts.records += 1;
+                self.set_check(record.stream, record.check());
             }
             Content::Gap(gap) => {
                 self.begin(record.stream, KIND_GAP, range, gap.records);
@@ -133,6 +135,9 @@ impl BodyBuilder {
                 let (gap_records, gap_bytes) = (gap.records, gap.bytes);
                 let gap = Counts { records: 0, gaps: 1, gap_records, gap_bytes };
                 self.counts = self.counts.plus(gap);
+                if self.has_no_bytes(record.stream) {
+                    self.set_check(record.stream, record.check());
+                }
             }
         }
     }
@@ -182,6 +187,12 @@ impl BodyBuilder {
 
     fn find(&self, stream: Stream) -> Option<usize> {
         self.streams.iter().rposition(|covered| covered.span.stream == stream)
+    }
+
+    /// Whether a stream is a sampler's, or of the agent itself: its checks are of records.
+    fn has_no_bytes(&self, stream: Stream) -> bool {
+        let info = self.find(stream).and_then(|index| self.streams[index].info.as_ref());
+        matches!(info, Some(SourceInfo::Host | SourceInfo::Device))
     }
 
     fn begin(&mut self, stream: Stream, kind: u8, range: (u64, u64, i64), count: u64) {

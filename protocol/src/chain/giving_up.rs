@@ -39,7 +39,7 @@ impl<R: Rows> Opening<'_, R> {
 
     /// Declares what is held of runs that the ledger may have forgotten. Such a run is never stored
     /// again; its source, if it is a file, goes on in a new run.
-    pub(super) fn give_up(&mut self, undecided: &[(Stream, Declared)], seed: u64) {
+    pub(super) fn give_up(&mut self, undecided: &[(Stream, Declared)]) {
         for (stream, missing) in undecided {
             let Some(known) = self.chain.streams.get_mut(stream) else { continue };
             if known.given_up.is_some() {
@@ -50,7 +50,7 @@ impl<R: Rows> Opening<'_, R> {
             self.chain.changed.insert(*stream);
             if self.is_file(*stream) {
                 let start = sealed.highest.position;
-                let nonce = Run::nonce_of(stream.run.content(), seed ^ stream.run.nonce);
+                let nonce = Run::nonce_of(stream.run.content(), self.seed ^ stream.run.nonce);
                 let next = self.chain.begin(stream.source, sealed.info, start, nonce);
                 self.set(next, Mark { position: start, records: 0 }, sealed.check);
                 if let Some(sealed) = self.chain.streams.get_mut(&next) {
@@ -58,14 +58,14 @@ impl<R: Rows> Opening<'_, R> {
                 }
             }
             if *missing != Declared::default() {
-                self.undecided(*stream, *missing, seed);
+                self.undecided(*stream, *missing);
             }
         }
     }
 
-    fn undecided(&mut self, about: Stream, missing: Declared, seed: u64) {
+    pub(super) fn undecided(&mut self, about: Stream, missing: Declared) {
         let source = own_source(self.chain.head.lane);
-        let own = self.chain.sampler(source, &SourceInfo::Device, seed);
+        let own = self.chain.sampler(source, &SourceInfo::Device, self.seed);
         self.chain.cover(&mut self.body, own);
         let start = self.body.end(own).expect("the stream was covered above").position;
         let Declared { records, bytes } = missing;

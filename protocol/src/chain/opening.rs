@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::recognition::OtherName;
-use super::{Chain, Fresh, Head, Resumed, Row, Rows, Sealed, Sealing};
+use super::{Chain, Declared, Fresh, Head, Resumed, Row, Rows, Sealed, Sealing};
 use crate::body::{Body, BodyBuilder};
 use crate::header::Counts;
 use crate::identity::{Lane, Receipt};
@@ -32,20 +32,25 @@ type Held = BTreeMap<Stream, Vec<(Span, Row)>>;
 
 /// A stream that goes on: under which name its records are held, and under which it is sealed anew.
 #[derive(Clone, Copy)]
-struct Going {
-    held: Stream,
-    on: Stream,
+pub(super) struct Going {
+    pub(super) held: Stream,
+    pub(super) on: Stream,
 }
 
 pub(super) struct Opening<'a, R: Rows> {
     pub(super) chain: &'a mut Chain,
     pub(super) rows: &'a mut R,
     pub(super) sealing: Sealing,
+    pub(super) seed: u64,
     pub(super) body: BodyBuilder,
     counts: Counts,
     /// Runs that were begun and of which nothing was sealed: what was read since is a run of its own, and
     /// may be what the ledger knows by such a name.
     pub(super) unread: BTreeSet<Stream>,
+    /// Rows from here on the ledger may not have: they were not acked, or it lost what it had acked.
+    pub(super) unsure_from: Row,
+    /// What is held at positions that the ledger knows, and may be of another life of this agent.
+    pub(super) unsure: Vec<(Stream, Declared)>,
 }
 
 impl Chain {
@@ -59,6 +64,7 @@ impl Chain {
         let held = self.held(rows)?;
         let went_back = state.streams.iter().any(|known| !self.streams.contains_key(&known.stream));
         let regressed = self.shows_regressed(state);
+        let unsure_from = if regressed { self.head.archive_first } else { self.head.acked };
         self.turn_to(state, fresh);
         self.head.files_undecided |= went_back && state.horizon > 0;
         let from = self.head.next;
@@ -70,9 +76,12 @@ impl Chain {
             chain: self,
             rows,
             sealing,
+            seed: fresh.seed,
             body: BodyBuilder::default(),
             counts: Counts::default(),
             unread,
+            unsure_from,
+            unsure: Vec::new(),
         };
         let mut undecided = Vec::new();
         let streams: Vec<Stream> = opening.chain.streams.keys().copied().collect();
@@ -94,7 +103,8 @@ impl Chain {
                 undecided.push((stream, missing));
             }
         }
-        opening.give_up(&undecided, fresh.seed);
+        opening.give_up(&undecided);
+        opening.declare_unsure();
         opening.flush()?;
         let counts = opening.counts;
         self.adopt(&known);
@@ -169,7 +179,7 @@ impl Chain {
 }
 
 impl<R: Rows> Opening<'_, R> {
-    fn rule(&self, rule: Rule) -> bool {
+    pub(super) fn rule(&self, rule: Rule) -> bool {
         self.chain.rules.hold(rule)
     }
 
@@ -232,13 +242,17 @@ impl<R: Rows> Opening<'_, R> {
         let sealed = self.chain.streams[&going.on].clone();
         let file = self.is_file(going.on);
         let known = known.filter(|_| self.rule(Rule::FilterKnown));
+        if let Some(known) = known {
+            self.compare(going, known, held)?;
+        }
         let mut at = known.map_or(sealed.origin, |known| known.mark);
         if let Some(again) = self.chain.streams.get_mut(&going.on) {
             again.given_up = None;
             again.torn = false;
             let own = (sealed.highest.position, sealed.check);
-            let before = sealed.before.or((own.1 != Check::NONE).then_some(own));
-            again.before = before.filter(|(position, _)| file && at.position > *position);
+            let differs = known.is_some_and(|known| (at.position, known.check) != own);
+            let may_go_back = file && own.1 != Check::NONE && differs && at.position >= own.0;
+            again.before = sealed.before.or(may_go_back.then_some(own));
         }
         let unread = if at == sealed.highest { sealed.check } else { Check::NONE };
         self.set(going.on, at, known.map_or(unread, |known| known.check));
@@ -257,7 +271,8 @@ impl<R: Rows> Opening<'_, R> {
         let remembered = !held.is_empty() || self.rule(Rule::RememberEnded);
         if sealed.highest.position > at.position && remembered {
             self.gap(going, at, sealed.highest, &sealed)?;
-            if self.rule(Rule::WriteGaps) {
+            // A sampler's check is that of the gap: what lies in it is not what was read there.
+            if self.rule(Rule::WriteGaps) && file {
                 self.body.set_check(going.on, sealed.check);
             }
         }
@@ -316,14 +331,17 @@ impl<R: Rows> Opening<'_, R> {
     }
 
     /// Seals anew what lies beyond `at` of a record that reaches from before it to `end`: a gap whose
-    /// beginning was applied since. (No agent seals lines or samples across the ledger's position; one
-    /// that is found all the same is declared, not guessed.)
+    /// beginning was applied since. A line or a sample there is of another life than what the ledger knows,
+    /// and is declared with what lies before it (`compare`).
     fn rest(&mut self, going: Going, record: &Record, at: Mark, end: Mark) -> Mark {
-        let cause = match &record.content {
-            Content::Gap(gap) => gap.cause,
-            Content::Tick(_) | Content::Event(_) | Content::Facts(_) => Cause::Lost,
+        let gap = match &record.content {
+            Content::Gap(gap) => missing(going, gap.cause, at, end),
+            Content::Tick(_) | Content::Event(_) | Content::Facts(_) => {
+                let noted = self.unsure.iter().any(|(stream, _)| *stream == going.held);
+                let records = if noted { 0 } else { record.count() };
+                Gap { cause: Cause::Undecided, records, bytes: 0, about: None }
+            }
         };
-        let gap = missing(going, cause, at, end);
         self.record(&Record { start: at.position, content: Content::Gap(gap), ..record.clone() })
     }
 
@@ -362,7 +380,7 @@ impl<R: Rows> Opening<'_, R> {
             return Ok(());
         }
         self.counts = self.counts.plus(body.counts());
-        self.chain.seal(self.rows, &body, self.sealing)?;
+        self.chain.append(self.rows, &body, self.sealing)?;
         Ok(())
     }
 }

@@ -51,7 +51,7 @@ impl<R: Rows> Opening<'_, R> {
     }
 
     /// The check at a position, made of the lines that are held; `None` if too little is.
-    fn check_at(
+    pub(super) fn check_at(
         &self,
         stream: Stream,
         position: u64,

@@ -45,7 +45,7 @@ pub struct Disk {
     pub commits: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct LaneMemory {
     pub chain: Chain,
     pub rows: MemoryRows,
@@ -66,10 +66,22 @@ impl LaneMemory {
         resumed.expect("rows in memory")
     }
 
+    /// Runs of which not all that is held is ever stored again.
     fn given_up(&self) -> BTreeSet<Stream> {
-        let gone = self.chain.streams().iter().filter(|(_, sealed)| sealed.given_up.is_some());
+        let gone = self.chain.streams().iter();
+        let gone = gone.filter(|(_, it)| it.given_up.is_some());
         gone.map(|(stream, _)| *stream).collect()
     }
+}
+
+/// A machine that was saved while it ran.
+#[derive(Clone, Debug)]
+pub struct Saved {
+    disk: Disk,
+    memory: [LaneMemory; 2],
+    files: BTreeMap<SourceId, File>,
+    /// Copies of the disk that there were.
+    copies: usize,
 }
 
 #[derive(Debug)]
@@ -78,6 +90,9 @@ pub struct Agent {
     pub host: Host,
     pub disk: Disk,
     pub copies: Vec<Disk>,
+    pub saved: Vec<Saved>,
+    /// Files went back once.
+    files_went_back: bool,
     /// `None` while the process is down.
     pub memory: Option<[LaneMemory; 2]>,
     pub session: Option<(u64, usize)>,
@@ -119,6 +134,8 @@ impl Agent {
             host: Host::new(number),
             disk: empty_disk(device, random),
             copies: Vec::new(),
+            saved: Vec::new(),
+            files_went_back: false,
             memory: None,
             session: None,
             born_in: 0,
@@ -162,6 +179,7 @@ impl Agent {
         self.crash();
         self.disk = empty_disk(self.device, random);
         witness.forget_after(self.device, 0);
+        self.note_files(witness);
     }
 
     /// Puts an older disk back.
@@ -169,6 +187,45 @@ impl Agent {
         self.crash();
         self.disk = self.copies[copy].clone();
         witness.forget_after(self.device, self.disk.commits);
+        self.note_files(witness);
+    }
+
+    /// Saves the machine as it is.
+    pub fn save(&mut self) {
+        if let Some(memory) = &self.memory {
+            let (disk, files) = (self.disk.clone(), self.host.files.clone());
+            let (memory, copies) = (memory.clone(), self.copies.len());
+            self.saved.push(Saved { disk, memory, files, copies });
+        }
+    }
+
+    /// The machine goes on as it was saved, its processes among it; its files too, unless they lie elsewhere.
+    /// Connections are gone.
+    pub fn resume(
+        &mut self,
+        saved: usize,
+        (with_files, with_process): (bool, bool),
+        witness: &mut Witness,
+    ) {
+        let Saved { disk, memory, files, copies } = self.saved[saved].clone();
+        // What was made after it is of a life that this machine has not had.
+        self.saved.truncate(saved + 1);
+        self.copies.truncate(copies);
+        self.crash();
+        witness.resume_at(self.device, disk.commits);
+        self.disk = disk;
+        self.memory = with_process.then_some(memory);
+        if with_files {
+            self.host.files = files;
+            self.files_went_back = true;
+        }
+        self.note_files(witness);
+    }
+
+    fn note_files(&mut self, witness: &mut Witness) {
+        if self.files_went_back {
+            witness.files_went_back(self.device, &lines_of(&self.host.files));
+        }
     }
 
     fn lane(&mut self, lane: Lane) -> Option<&mut LaneMemory> {
@@ -217,7 +274,8 @@ impl Agent {
                 let info =
                     SourceInfo::File { path: Vec::new(), fingerprint: Fingerprint::default() };
                 let nonce = Run::nonce_of(file.first_line(), random.bits());
-                (0, lane.chain.begin_run(source, info, 0, nonce))
+                let start = went_back(lane, source, file);
+                (start, lane.chain.begin_run(source, info, start, nonce))
             }
         };
         witness.read(stream, content);
@@ -290,11 +348,10 @@ impl Agent {
         };
         memory.chain.trim(&mut memory.rows, GRACE_BYTES).expect("rows in memory");
         memory.chain.take_changed();
-        let disk = LaneDisk {
-            head: memory.chain.head().clone(),
-            streams: memory.chain.streams().clone(),
-            rows: memory.rows.clone(),
-        };
+        let mut streams = memory.chain.streams().clone();
+        streams.retain(|stream, _| !memory.chain.is_only_begun(*stream));
+        let disk =
+            LaneDisk { head: memory.chain.head().clone(), streams, rows: memory.rows.clone() };
         self.disk.lanes[lane.code() as usize] = disk;
         self.disk.commits = commits;
         witness.committed(device, commits, items);
@@ -424,8 +481,12 @@ impl Agent {
 
     /// Lines that can still be read.
     pub fn readable(&self) -> BTreeSet<LineId> {
-        self.host.files.values().flat_map(|file| file.lines.iter().map(|(_, line)| *line)).collect()
+        lines_of(&self.host.files).into_iter().collect()
     }
+}
+
+fn lines_of(files: &BTreeMap<SourceId, File>) -> Vec<LineId> {
+    files.values().flat_map(|file| file.lines.iter().map(|(_, line)| *line)).collect()
 }
 
 /// A gap stands for what is not held, and for nothing else.
@@ -473,6 +534,7 @@ fn goes_on(lane: &LaneMemory, source: SourceId, file: &File) -> Option<(u64, Str
         // A run of which nothing was sealed shows nothing of what it read: it is begun again.
         stream.source == source
             && seal.highest.position > 0
+            && !lane.chain.is_only_begun(**stream)
             && seal.given_up.is_none()
             && lane.body.end(**stream).is_none()
     });
@@ -482,6 +544,15 @@ fn goes_on(lane: &LaneMemory, source: SourceId, file: &File) -> Option<(u64, Str
         .filter(|(position, check, _)| fits(*position, *check))
         .max_by_key(|(position, _, stream)| (*position, stream.run.number))
         .map(|(position, _, stream)| (position, stream))
+}
+
+/// Where a file that went back with its host goes on: where a spool that went back too had read it to.
+fn went_back(lane: &LaneMemory, source: SourceId, file: &File) -> u64 {
+    let own = lane.chain.streams().iter().filter(|(stream, _)| stream.source == source);
+    let before = own.filter_map(|(_, sealed)| sealed.before);
+    let fits = before
+        .filter(|(position, check)| *position <= file.size() && file.check(*position) == *check);
+    fits.map(|(position, _)| position).max().unwrap_or(0)
 }
 
 /// Declares what a file holds from a position on, and goes on at its end.

@@ -38,10 +38,13 @@ pub enum Fault {
     TwoNodesAppend,
     Undecided,
     GapDeclared,
+    MemoryResumed,
+    HostResumed,
+    HostRestored,
 }
 
 impl Fault {
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 34] = [
         Self::AgentCrash,
         Self::NodeCrash,
         Self::NodePause,
@@ -73,6 +76,9 @@ impl Fault {
         Self::TwoNodesAppend,
         Self::Undecided,
         Self::GapDeclared,
+        Self::MemoryResumed,
+        Self::HostResumed,
+        Self::HostRestored,
     ];
 }
 
@@ -99,6 +105,7 @@ pub struct Faults {
     pub vanish: usize,
     pub restore: usize,
     pub copied: usize,
+    pub resume: usize,
 }
 
 impl Faults {
@@ -125,6 +132,7 @@ impl Faults {
             vanish: draw(30),
             restore: 0,
             copied: 0,
+            resume: 0,
         }
     }
 }

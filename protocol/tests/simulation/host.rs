@@ -59,6 +59,8 @@ pub struct Host {
     pub files: BTreeMap<SourceId, File>,
     born: u64,
     written: u64,
+    /// The newest content of each file, whatever became of the file.
+    contents: BTreeMap<SourceId, u32>,
     /// Every line ever written, with its content and position.
     pub lines: BTreeMap<LineId, (ContentId, u64)>,
 }
@@ -92,7 +94,9 @@ impl Host {
 
     pub fn truncate(&mut self, source: SourceId) {
         if let Some(file) = self.files.get_mut(&source) {
-            file.content += 1;
+            let newest = self.contents.entry(source).or_default();
+            *newest += 1;
+            file.content = *newest;
             file.lines.clear();
             file.bytes.clear();
         }

@@ -15,6 +15,15 @@ pub enum Item {
     Line { stream: Stream, position: u64, line: LineId },
 }
 
+impl Item {
+    fn line(self) -> Option<LineId> {
+        match self {
+            Self::Line { line, .. } => Some(line),
+            Self::Sample { .. } => None,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 pub struct Witness {
     /// Every commit that holds an item, per device.
@@ -29,6 +38,10 @@ pub struct Witness {
     pub declared: Vec<(Stream, u64, u64)>,
     /// Every batch that some fold applied.
     pub applied: BTreeSet<Digest>,
+    /// What lives of a machine committed that were cut off, from the beginning on.
+    pub cut_off: BTreeMap<DeviceId, Vec<BTreeSet<Item>>>,
+    /// Lines that stood unread in a file of a machine that was saved: each of its lives reads them.
+    pub of_both_lives: BTreeSet<LineId>,
     /// Rules that broke on the way.
     pub broken: Vec<String>,
 }
@@ -53,6 +66,20 @@ impl Witness {
         if let Some(commits) = self.commits.get_mut(&device) {
             commits.retain(|(at, _)| *at <= commit);
         }
+    }
+
+    /// A machine goes on as it was at a commit, and with it what its files held.
+    pub fn resume_at(&mut self, device: DeviceId, commit: u64) {
+        let life = self.owed(device);
+        self.cut_off.entry(device).or_default().push(life);
+        self.forget_after(device, commit);
+    }
+
+    /// Files are older than what was read of them: those of their lines of which the spool knows nothing may
+    /// be read once more.
+    pub fn files_went_back(&mut self, device: DeviceId, lines: &[LineId]) {
+        let read: BTreeSet<LineId> = self.owed(device).into_iter().filter_map(Item::line).collect();
+        self.of_both_lives.extend(lines.iter().filter(|line| !read.contains(line)));
     }
 
     /// What must be applied or declared.

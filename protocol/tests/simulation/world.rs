@@ -16,6 +16,7 @@ use super::random::Random;
 use super::witness::Witness;
 
 const COPIES: u64 = 0x9e6c_63d0_876a_3f6b;
+const RESUMES: u64 = 0x8f3a_91c4_06d7_5be2;
 const BACKUPS: u64 = 0xd1b5_4a32_d192_ed03;
 
 struct Packet {
@@ -54,6 +55,11 @@ impl World {
         if !apart.once_in(2) {
             faults.copied = 8 + apart.below(16);
         }
+        let mut apart = Random::new(seed ^ RESUMES);
+        if !apart.once_in(2) {
+            // Of what a full spool dropped in the meantime nothing is left to compare.
+            (faults.resume, faults.full) = (40 + apart.below(80), 0);
+        }
         let agents = 1 + random.below(2);
         let nodes = 1 + random.below(3);
         let agents = (1..=agents).map(|number| Agent::new(number as u64, rules, &mut random));
@@ -79,6 +85,12 @@ impl World {
     pub fn without_copies(mut self) -> Self {
         self.faults.copied = 0;
         self.agents.iter_mut().for_each(|agent| agent.copied_once_in = 0);
+        self
+    }
+
+    /// The world without machines that are saved and go on from there.
+    pub fn without_resumes(mut self) -> Self {
+        self.faults.resume = 0;
         self
     }
 
@@ -358,12 +370,35 @@ impl World {
         if self.strikes(self.faults.tail) {
             self.lose_tail();
         }
+        if self.faults.resume != 0 {
+            self.save_or_resume(agent);
+        }
         if self.faults.restore != 0 && self.random.once_in(20) {
             self.backups.push(self.log.back_up());
         }
         if self.strikes(self.faults.restore) && !self.backups.is_empty() {
             self.restore();
         }
+    }
+
+    /// A machine is saved; a saved one goes on, with its process or from its disk alone.
+    fn save_or_resume(&mut self, agent: usize) {
+        if self.random.once_in(10) {
+            self.agents[agent].save();
+        }
+        let saved = self.agents[agent].saved.len();
+        if !self.strikes(self.faults.resume) || saved == 0 {
+            return;
+        }
+        let chosen = self.random.below(saved);
+        let (with_files, with_process) = (!self.random.once_in(4), !self.random.once_in(3));
+        self.agents[agent].resume(chosen, (with_files, with_process), &mut self.witness);
+        self.note(match (with_files, with_process) {
+            (true, true) => Fault::HostResumed,
+            (true, false) => Fault::HostRestored,
+            (false, true) => Fault::MemoryResumed,
+            (false, false) => Fault::SpoolRolledBack,
+        });
     }
 
     /// Every node stops, a backup is put in the log's place, and the nodes start from that: nothing that is
@@ -487,7 +522,7 @@ impl World {
         if let Some(broken) = self.witness.broken.first() {
             return Err(broken.clone());
         }
-        let landed = check::read(self.log.history())?;
+        let landed = check::read(self.log.history(), &self.witness.of_both_lives)?;
         let none = check::Landed::default();
         for agent in &self.agents {
             let readable = agent.readable();
