@@ -86,6 +86,13 @@ pub trait Landing {
     /// When the spool takes nothing more; the chunk was not taken.
     fn append(&mut self, chunk: Chunk) -> Result<Landed, LandingClosed>;
 
+    /// Every file that was there when [`Known::files_undecided`] was told has been looked at, and what was
+    /// known of none was declared.
+    ///
+    /// # Errors
+    /// When the spool takes nothing more.
+    fn settled(&mut self) -> Result<(), LandingClosed>;
+
     /// Shows what is still held of a source, the newest first, until `take` has seen enough: everything
     /// that was handed over and not dropped since, sent or not.
     ///
@@ -162,6 +169,9 @@ pub struct Known {
     /// The ledger may have forgotten runs numbered at or below it; 0 for none. They are not continued:
     /// their files go on as new runs from the same position.
     pub horizon: u64,
+    /// The spool was lost or went back, and the ledger may have forgotten files that were read: what a file
+    /// that nobody knows holds so far is declared undecided, and it is read from its end on.
+    pub files_undecided: bool,
 }
 
 /// How far a run was read.
@@ -173,6 +183,9 @@ pub struct KnownStream {
     pub check: Check,
     /// A place before it, and the check there, up to which a spool that was restored had read it.
     pub before: Option<(u64, Check)>,
+    /// What its file holds beyond the position so far may have been read under another name that the
+    /// ledger has forgotten: it is declared undecided, and read from its end on.
+    pub undecided: bool,
     /// `None` where only the position is known.
     pub info: Option<SourceInfo>,
 }

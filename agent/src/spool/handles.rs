@@ -157,6 +157,10 @@ impl Landing for SpoolLanding {
         Ok(Landed::Taken)
     }
 
+    fn settled(&mut self) -> Result<(), LandingClosed> {
+        self.send(Input::Settled)
+    }
+
     fn recall(
         &mut self,
         source: SourceId,

@@ -29,6 +29,8 @@ pub(super) enum Input {
     Facts(BTreeMap<String, String>),
     /// Begins a run of a file.
     Begin { source: SourceId, info: SourceInfo, start: Start, reply: SyncSender<Stream> },
+    /// Files that nobody knew were looked at, and declared.
+    Settled,
     /// Asks how far every file was taken.
     Known { reply: SyncSender<Taken> },
     /// What the ledger knows of a lane.

@@ -168,6 +168,7 @@ impl Keeper {
                 // Whoever asked may be gone.
                 let _ = reply.send(stream);
             }
+            Input::Settled => self.settle_files(now)?,
             Input::Known { reply } => {
                 let _ = reply.send(self.taken());
             }

@@ -320,6 +320,12 @@ impl LaneSpool {
         Ok(resumed)
     }
 
+    /// Every file that the ledger may have forgotten was declared.
+    pub(super) fn settle_files(&mut self) {
+        self.chain.settle_files();
+        self.dirty = true;
+    }
+
     /// Writes the head and the streams that changed.
     pub(super) fn store(&mut self, write: &Transaction) -> Result<(), DatabaseError> {
         if !self.dirty {

@@ -16,12 +16,14 @@ pub(super) struct Streams {
     streams: BTreeMap<Stream, KnownStream>,
     by_path: BTreeMap<Vec<u8>, Stream>,
     horizon: u64,
+    /// What files that nobody knows hold is undecided, until each was looked at.
+    pub(super) files_undecided: bool,
 }
 
 impl Streams {
     pub(super) fn new(known: Known) -> Self {
-        let mut streams =
-            Self { streams: known.streams, by_path: BTreeMap::new(), horizon: known.horizon };
+        let Known { streams, horizon, files_undecided } = known;
+        let mut streams = Self { streams, by_path: BTreeMap::new(), horizon, files_undecided };
         let mut in_order: Vec<Stream> = streams.streams.keys().copied().collect();
         in_order.sort_by_key(|stream| stream.run);
         for stream in in_order {
@@ -100,6 +102,7 @@ impl Streams {
             known.position = position;
             known.check = check;
             known.before = None;
+            known.undecided = false;
         }
     }
 }

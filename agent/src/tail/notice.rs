@@ -76,6 +76,15 @@ pub enum Notice {
         /// The file.
         path: PathBuf,
     },
+    /// The spool was lost or went back, and the ledger has forgotten some files since: this one may have been
+    /// read before.
+    #[error("{} may have been read before the spool was lost or went back: {bytes} bytes are declared undecided, it is read from there on", path.display())]
+    Undecided {
+        /// The file.
+        path: PathBuf,
+        /// What it held, as far as it was not known.
+        bytes: u64,
+    },
     /// A file was replaced while nobody looked, and the former one is nowhere.
     #[error("the file that stood at {} is gone: whether it was read to its end is unknown", path.display())]
     Vanished {
@@ -135,6 +144,7 @@ impl Notice {
             | Self::TooManyFiles { .. }
             | Self::TooManyFolders { .. }
             | Self::Regressed { .. }
+            | Self::Undecided { .. }
             | Self::Vanished { .. }
             | Self::Damaged { .. }
             | Self::Stalled { .. }
@@ -148,6 +158,7 @@ impl Notice {
             self,
             Self::BegunAnew { .. }
                 | Self::Regressed { .. }
+                | Self::Undecided { .. }
                 | Self::Vanished { .. }
                 | Self::Damaged { .. }
         )

@@ -242,7 +242,7 @@ mod tests {
     fn known(head: &[u8], position: u64, check: Check) -> KnownStream {
         let fingerprint = Fingerprint::of(head);
         let info = Some(SourceInfo::File { path: b"/x.log".to_vec(), fingerprint });
-        KnownStream { position, check, before: None, info }
+        KnownStream { position, check, before: None, undecided: false, info }
     }
 
     #[test]

@@ -115,6 +115,8 @@ enum Start {
     Beginning,
     /// It was there at the first scan of a tail that starts at the end: the size it had.
     At(u64),
+    /// It was there when the spool had been lost: what it held then, so many bytes, may have been read before.
+    There(u64),
 }
 
 /// Why work on a file stops before its end.
@@ -245,6 +247,11 @@ impl<L: Landing> Tail<L> {
                 self.was_scanned[tail] = true;
             }
         }
+        if streams.files_undecided {
+            let open = self.files.values_mut().map(|file| (&mut file.start, file.facts.size));
+            let waiting = self.waiting.values_mut().map(|it| (&mut it.start, it.size));
+            open.chain(waiting).for_each(|(start, size)| *start = Start::There(size));
+        }
         self.streams = Some(streams);
         self.discovery.forget_listings();
         self.next_scan = None;
@@ -279,6 +286,10 @@ impl<L: Landing> Tail<L> {
         let any = is_time || !due.is_empty();
         for (key, _) in due {
             self.visit(key, now)?;
+        }
+        if self.streams().files_undecided {
+            self.landing.settled()?;
+            self.streams_mut().files_undecided = false;
         }
         let unpacks = self.unpack_on(now)?;
         let busy = unpacks || self.files.values().any(|file| file.due);

@@ -206,3 +206,23 @@ fn a_file_whose_run_was_given_up_goes_on_where_it_was_read_to_also_after_a_crash
     world.greet(&node, Lane::Bulk);
     assert_eq!(goes_on(&mut world), [(true, end)], "the same after a crash");
 }
+
+#[test]
+fn files_of_a_spool_that_was_lost_stay_undecided_until_they_were_looked_at() {
+    let mut world = World::new();
+    let mut state = crate::world::foreign_state(Lane::Bulk);
+    state.horizon = 9;
+    assert!(world.try_greet(state).is_some());
+    let is_undecided = |world: &mut World| world.landing.known().unwrap().files_undecided;
+    assert!(is_undecided(&mut world), "the ledger may have forgotten files");
+    let stream = world.begin(0);
+    world.append(stream, 0, &numbered(0..1));
+    world.landing.settled().unwrap();
+    assert!(!is_undecided(&mut world));
+    // What was handed over before is sealed with it: what is shown is durable.
+    world.wait_sealed(Lane::Bulk, 1);
+    let copy = world.copy();
+    let mut world = world.crash_to(copy);
+    assert!(world.try_greet(crate::world::foreign_state(Lane::Bulk)).is_some());
+    assert!(!is_undecided(&mut world), "the same after a crash");
+}

@@ -2,7 +2,7 @@
 
 use headwater_protocol::record::Cause;
 
-use crate::world::{World, numbered, numbers};
+use crate::world::{Store, World, numbered, numbers};
 
 #[test]
 fn a_tail_goes_on_where_the_landing_says_after_its_positions_moved() {
@@ -101,4 +101,67 @@ fn a_truncation_while_positions_move_loses_nothing() {
     assert_eq!(found, (0..25).collect::<Vec<_>>());
     let gaps = world.gaps();
     assert!(gaps.iter().all(|(cause, _)| *cause == Cause::Suspected), "{gaps:?}");
+}
+
+#[test]
+fn files_that_the_ledger_may_have_forgotten_are_undecided_so_far_and_read_from_there() {
+    for resynced in [true, false] {
+        let mut world = World::new("*.log");
+        world.append("a.log", numbered(0..10));
+        world.run();
+        world.append("b.log", numbered(100..105));
+        // The spool is lost, and the ledger knows nothing of either file any more.
+        let mut lost = Store::default();
+        (lost.files_undecided, lost.resync) = (true, resynced);
+        *world.memory.0.borrow_mut() = lost;
+        if !resynced {
+            world.kill();
+        }
+        world.run();
+        assert!(!world.memory.0.borrow().files_undecided, "each was looked at");
+        let held: u64 =
+            [numbered(0..10), numbered(100..105)].iter().map(|it| it.len() as u64).sum();
+        let gaps = world.gaps();
+        assert!(gaps.iter().all(|(cause, _)| *cause == Cause::Undecided), "{gaps:?}");
+        assert_eq!(gaps.iter().map(|(_, bytes)| bytes).sum::<u64>(), held);
+        world.append("a.log", numbered(10..12));
+        world.append("c.log", numbered(200..202));
+        world.run();
+        world.restart();
+        let mut read = numbers(&world.lines());
+        read.sort_unstable();
+        assert_eq!(
+            read,
+            [10, 11, 200, 201],
+            "what came since is read, and new files from their start"
+        );
+        assert_eq!(world.gaps().len(), 2, "nothing is declared twice");
+    }
+}
+
+#[test]
+fn what_a_forgotten_name_may_have_read_of_a_file_is_undecided() {
+    for more in [0, 5] {
+        let mut world = World::new("a.log");
+        world.append("a.log", numbered(0..10));
+        world.run();
+        world.append("a.log", numbered(10..10 + more));
+        let mut store = world.memory.0.borrow().clone();
+        store.streams.values_mut().for_each(|stored| {
+            (stored.undecided, stored.start) = (true, stored.position);
+        });
+        store.resync = more > 0;
+        *world.memory.0.borrow_mut() = store;
+        world.run();
+        world.kill();
+        world.run();
+        let undecided = numbered(10..10 + more).len() as u64;
+        let expected = if more > 0 { vec![(Cause::Undecided, undecided)] } else { Vec::new() };
+        assert_eq!(world.gaps(), expected);
+        assert!(world.memory.0.borrow().streams.values().all(|stored| !stored.undecided));
+        world.append("a.log", numbered(20..22));
+        world.run();
+        let expected: Vec<_> = (0..10).chain(20..22).collect();
+        assert_eq!((numbers(&world.lines()), world.runs()), (expected, 1));
+    }
 }

@@ -103,6 +103,10 @@ impl Landing for Shared {
         Ok(Landed::Taken)
     }
 
+    fn settled(&mut self) -> Result<(), LandingClosed> {
+        Ok(())
+    }
+
     fn recall(
         &mut self,
         _: SourceId,

@@ -28,6 +28,8 @@ use tempfile::TempDir;
 pub(crate) struct Store {
     pub(crate) streams: BTreeMap<Stream, Stored>,
     pub(crate) horizon: u64,
+    /// The spool was lost, and the ledger may have forgotten files.
+    pub(crate) files_undecided: bool,
     runs: u64,
     /// The next chunk is refused, and positions are asked for again.
     pub(crate) resync: bool,
@@ -46,6 +48,8 @@ pub(crate) struct Stored {
     pub(crate) start: u64,
     pub(crate) position: u64,
     pub(crate) check: Check,
+    /// What lies beyond it may have been read under another name.
+    pub(crate) undecided: bool,
     /// A chunk has come: it would survive a crash.
     is_durable: bool,
     pub(crate) records: Vec<Stretch>,
@@ -71,10 +75,13 @@ impl Landing for Memory {
             position: stored.position,
             check: stored.check,
             before: None,
+            undecided: stored.undecided,
             info: (!store.lost_spool).then(|| stored.info.clone()),
         };
         let streams = store.streams.iter().map(|(stream, stored)| (*stream, known(stored)));
-        (!store.waits).then(|| Known { streams: streams.collect(), horizon: store.horizon })
+        let Store { horizon, files_undecided, .. } = *store;
+        let known = Known { streams: streams.collect(), horizon, files_undecided };
+        (!store.waits).then_some(known)
     }
 
     fn begin(
@@ -94,6 +101,7 @@ impl Landing for Memory {
             start: start.position,
             position: start.position,
             check: Check::NONE,
+            undecided: false,
             is_durable: false,
             records: Vec::new(),
             bytes: Vec::new(),
@@ -119,6 +127,11 @@ impl Landing for Memory {
         Ok(Landed::Taken)
     }
 
+    fn settled(&mut self) -> Result<(), LandingClosed> {
+        self.0.borrow_mut().files_undecided = false;
+        Ok(())
+    }
+
     fn recall(
         &mut self,
         source: SourceId,
@@ -138,6 +151,7 @@ impl Store {
         let stored = self.streams.get_mut(&stream).expect("a run is begun before its chunks");
         assert_eq!(stored.position, start, "chunks of a run follow each other without a hole");
         stored.is_durable = true;
+        stored.undecided = false;
         stored
     }
 

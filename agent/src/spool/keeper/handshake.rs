@@ -92,6 +92,16 @@ impl Keeper {
         Ok(Ok(resumed))
     }
 
+    /// Takes note that files which nobody knew were declared. Their gaps are sealed first; where there is no
+    /// room for that, the next round declares again what is not known by then.
+    pub(super) fn settle_files(&mut self, now: Instant) -> Result<(), DatabaseError> {
+        self.seal_bulk(now)?;
+        if self.bulk.pending.is_empty() {
+            self.bulk.settle_files();
+        }
+        Ok(())
+    }
+
     /// Samples that could not be sealed belong to the run before, which is closed: they are dropped, and
     /// the facts are told to the new epoch.
     fn begin_live_anew(&mut self, now: Instant) {
@@ -117,10 +127,13 @@ impl Keeper {
                 let sealed_end = (!chain.is_only_begun(*stream))
                     .then_some((sealed.highest.position, sealed.check));
                 let (position, check) = pending.last(*stream).or(sealed_end)?;
+                // What waits is behind a gap that declares it, or was read since.
+                let undecided = sealed.undecided && pending.last(*stream).is_none();
                 let (before, info) = (sealed.before, sealed.info.clone());
-                Some((*stream, KnownStream { position, check, before, info }))
+                Some((*stream, KnownStream { position, check, before, undecided, info }))
             });
-            Known { streams: streams.collect(), horizon: self.state.horizon }
+            let files_undecided = chain.head().files_undecided();
+            Known { streams: streams.collect(), horizon: self.state.horizon, files_undecided }
         });
         Taken { round, known }
     }

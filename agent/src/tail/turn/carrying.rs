@@ -215,7 +215,8 @@ impl<L: Landing> Tail<L> {
         let start = Start::new(*passed, head);
         let stream = self.landing.begin(former.source, info.clone(), start)?;
         let check = self.streams().get(former).map_or(Check::NONE, |known| known.check);
-        let known = KnownStream { position: *passed, check, before: None, info: Some(info) };
+        let (before, undecided, info) = (None, false, Some(info));
+        let known = KnownStream { position: *passed, check, before, undecided, info };
         self.streams_mut().begun(stream, known);
         self.note_finished(former);
         self.hold_packed(carrier.order.key, stream);

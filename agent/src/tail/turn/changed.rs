@@ -51,6 +51,9 @@ impl<L: Landing> Tail<L> {
             }
             // Nothing was read: what is there may have been exchanged any number of times since.
             Resume::Continue if known.position == 0 => self.read_from(file, None, 0),
+            Resume::Continue if known.undecided => {
+                self.go_on_undecided(file, stream, known.position, now)
+            }
             Resume::Continue => self.read_from(file, Some(stream), known.position),
             Resume::ContinueAnew => self.read_from(file, None, known.position),
             Resume::WentBack => self.read_from(file, None, before),

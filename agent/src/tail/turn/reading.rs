@@ -1,5 +1,6 @@
 //! Reading a file on: lines to the landing, a run begun with its first line.
 
+use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -152,6 +153,60 @@ impl<L: Landing> Tail<L> {
         if position == 0 { self.read_from(file, None, 0) } else { Ok(()) }
     }
 
+    /// Declares what a file that nobody knows held when the spool had been lost: it may have been read
+    /// before, and forgotten since. It is read from there on.
+    pub(super) fn leave_undecided(
+        &mut self,
+        file: &mut Tailed,
+        size: u64,
+        now: Moment,
+    ) -> Result<(), Interrupt> {
+        let end = size.min(file.facts.size);
+        self.read_from(file, None, 0)?;
+        if end == 0 {
+            return Ok(());
+        }
+        file.head = read_part(head_of(&file.file)?, end);
+        let stream = self.begin(file, 0, now)?;
+        self.go_on_undecided_to(file, stream, 0..end, now)
+    }
+
+    /// Declares what a file holds beyond a position, which may have been read under another name, and goes on
+    /// at its end.
+    pub(super) fn go_on_undecided(
+        &mut self,
+        file: &mut Tailed,
+        stream: Stream,
+        position: u64,
+        now: Moment,
+    ) -> Result<(), Interrupt> {
+        let end = file.facts.size.max(position);
+        self.go_on_undecided_to(file, stream, position..end, now)
+    }
+
+    fn go_on_undecided_to(
+        &mut self,
+        file: &mut Tailed,
+        stream: Stream,
+        Range { start, end }: Range<u64>,
+        now: Moment,
+    ) -> Result<(), Interrupt> {
+        self.read_from(file, Some(stream), end)?;
+        let check = match &file.role {
+            Role::Reading { cursor, .. } => cursor.check(),
+            Role::Unsettled | Role::Copy | Role::Twin => Check::NONE,
+        };
+        let time_us = now.time_us;
+        if start == end {
+            // Stored all the same: what comes from now on was never read.
+            let (bytes, lines) = (Vec::new(), Vec::new());
+            return self.append(Chunk::Lines { stream, start, bytes, lines, check, time_us });
+        }
+        self.tell(Notice::Undecided { path: file.path.clone(), bytes: end - start });
+        let gap = Gap { cause: Cause::Undecided, records: 0, bytes: end - start, about: None };
+        self.append(Chunk::Gap { stream, start, end, gap, check, time_us })
+    }
+
     fn begin(
         &mut self,
         file: &mut Tailed,
@@ -167,7 +222,13 @@ impl<L: Landing> Tail<L> {
         let info =
             SourceInfo::File { path: file.path.as_os_str().as_bytes().to_vec(), fingerprint };
         let stream = self.landing.begin(source, info.clone(), Start::new(position, &file.head))?;
-        let known = KnownStream { position, check: Check::NONE, before: None, info: Some(info) };
+        let known = KnownStream {
+            position,
+            check: Check::NONE,
+            before: None,
+            undecided: false,
+            info: Some(info),
+        };
         self.streams_mut().begun(stream, known);
         if let Role::Reading { stream: read_as, .. } = &mut file.role {
             *read_as = Some(stream);

@@ -86,6 +86,9 @@ impl<L: Landing> Tail<L> {
         for (sighted, tail) in self.named.clone().iter().zip(tails) {
             let start = match self.tails[tail].start_at {
                 StartAt::End if !self.was_scanned[tail] => Start::At(sighted.facts.size),
+                StartAt::End | StartAt::Beginning if self.streams().files_undecided => {
+                    Start::There(sighted.facts.size)
+                }
                 StartAt::End | StartAt::Beginning => Start::Beginning,
             };
             let home = homes.of_generation(&sighted.path).unwrap_or_else(|| sighted.path.clone());

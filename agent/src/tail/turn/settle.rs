@@ -80,7 +80,10 @@ impl<L: Landing> Tail<L> {
                 if let Some(other) = other.filter(|other| *other != file.home).map(Path::to_owned) {
                     self.tell(Notice::SameBeginning { path: file.path.clone(), other });
                 }
-                self.read_from(file, None, 0)
+                match file.start {
+                    Start::There(size) => self.leave_undecided(file, size, now),
+                    Start::Beginning | Start::At(_) => self.read_from(file, None, 0),
+                }
             }
             (Kind::Copy, Some(of)) => {
                 let original = self.streams().path(of).map(Path::to_owned).unwrap_or_default();
