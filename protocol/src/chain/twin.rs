@@ -12,18 +12,9 @@ use crate::record::{Content, Record};
 use crate::rules::Rule;
 use crate::wire::KnownStream;
 
-/// What stands before the ledger's position, compared with what is held there.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Sight {
-    Same,
-    Other,
-    /// Too little is held.
-    Unknown,
-}
-
 impl<R: Rows> Opening<'_, R> {
-    /// Compares what is held of a stream with what the ledger knows of it. What the ledger need not have, lies where
-    /// the ledger knows something, and is not shown to be that, may be of another life: it is not
+    /// Compares what is held of a stream with what the ledger knows of it. What the ledger need not have,
+    /// lies where it knows something, and is not shown to be that, may be of another life: it is not
     /// sent, and noted.
     ///
     /// Batches of an earlier boot of the host were sealed before the present life began: what the ledger
@@ -45,7 +36,7 @@ impl<R: Rows> Opening<'_, R> {
         let Some(from) = from.filter(|_| self.rule(Rule::CompareLives)) else {
             return Ok(());
         };
-        if self.sight(going, known, held)? == Sight::Same {
+        if self.is_same(going, known, held)? {
             return Ok(());
         }
         let missing = self.count(going.held, (from, position), held)?;
@@ -62,19 +53,20 @@ impl<R: Rows> Opening<'_, R> {
         }
     }
 
-    /// Compares what stands before the ledger's position. A gap that is held there stands for what was given
-    /// up since: that shows nothing.
-    fn sight(
+    /// Whether what stands before the ledger's position is shown to be held. A gap that is held there stands
+    /// for what was given up since: it shows nothing, and nothing else is there to be lost.
+    fn is_same(
         &self,
         going: Going,
         known: &KnownStream,
         held: &[(Span, Row)],
-    ) -> Result<Sight, R::Error> {
-        let position = known.mark.position;
-        let mut sight = Sight::Unknown;
+    ) -> Result<bool, R::Error> {
+        let (position, is_file) = (known.mark.position, self.is_file(going.on));
+        let mut differs = false;
         for (span, row) in held.iter().filter(|(span, _)| span.covers(position)) {
-            if span.end.position == position && span.check == known.check {
-                return Ok(Sight::Same);
+            let ends = span.end.position == position;
+            if ends && span.check == known.check {
+                return Ok(true);
             }
             let covers = |record: &&Record| {
                 record.stream == going.held && record.start < position && record.end >= position
@@ -82,25 +74,17 @@ impl<R: Rows> Opening<'_, R> {
             let records = self.records(*row)?;
             let Some(record) = records.iter().find(covers) else { continue };
             if matches!(record.content, Content::Gap(_)) {
-                return Ok(Sight::Same);
+                return Ok(true);
             }
-            let check = if span.end.position == position { span.check } else { record.check() };
-            let shows = span.end.position == position || !self.is_file(going.on);
-            match record.end == position {
-                true if shows && check == known.check => return Ok(Sight::Same),
-                true if shows => sight = Sight::Other,
-                true => {}
-                false => sight = Sight::Other,
+            let own = record.end == position && !ends && !is_file;
+            if own && record.check() == known.check {
+                return Ok(true);
             }
+            // Of a line in the middle of a batch the check is made of the lines before it, below.
+            differs |= ends || !is_file || record.end > position;
         }
-        if sight == Sight::Unknown && self.is_file(going.on) {
-            sight = match self.check_at(going.held, position, held)? {
-                Some(check) if check == known.check => Sight::Same,
-                Some(_) => Sight::Other,
-                None => Sight::Unknown,
-            };
-        }
-        Ok(sight)
+        let compares = is_file && !differs;
+        Ok(compares && self.check_at(going.held, position, held)? == Some(known.check))
     }
 
     /// What is held of a stream between two positions, that which two batches hold once.

@@ -115,8 +115,8 @@ decides, the same ones for every program, and started again 0.3 to 1.5 s later. 
 program ran. The receiver is never killed; what was written to the page cache outlives a kill, so none of this \
 tests a power cut.";
 
-const COUNTING: &str = "Doubled are copies beyond the first. A line that arrived torn or changed counts as \
-lost, and is remarked. Nobody's losses were left out, and no run was repeated.";
+const COUNTING: &str = "Doubled are copies beyond the first. A line that arrived torn or changed is \
+remarked, and counts as lost unless it arrived whole as well. Nobody's losses were left out, and no run was repeated.";
 
 const CONFIGURATIONS: &str = "\
 Each program as its own documentation would set it up to survive a kill; where it names a switch for \
