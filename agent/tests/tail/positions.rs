@@ -1,5 +1,6 @@
 //! The landing's word on positions: it may wait, move, go back, and forget.
 
+use headwater_protocol::position::{Check, Run, Stream};
 use headwater_protocol::record::Cause;
 
 use crate::world::{Store, World, numbered, numbers};
@@ -164,4 +165,33 @@ fn what_a_forgotten_name_may_have_read_of_a_file_is_undecided() {
         let expected: Vec<_> = (0..10).chain(20..22).collect();
         assert_eq!((numbers(&world.lines()), world.runs()), (expected, 1));
     }
+}
+
+#[test]
+fn a_file_that_went_back_goes_on_where_this_life_had_read_it_and_not_where_another_had() {
+    let mut world = World::new("a.log");
+    world.append("a.log", numbered(0..10));
+    world.run();
+    {
+        let mut store = world.memory.0.borrow_mut();
+        let (stream, mut stored) = store.streams.pop_first().unwrap();
+        // Another life read a run of its own of the first three lines, which the file still has.
+        let start = numbered(0..3);
+        let mut other = stored.clone();
+        (other.position, other.check) = (start.len() as u64, Check::of(start.as_bytes()));
+        other.records.clear();
+        let run = Run { number: stream.run.number + 7, ..stream.run };
+        // And it read further what this life had read of the first run.
+        let own = (stored.position, stored.check);
+        (stored.position, stored.check, stored.before) = (5_000, Check(7), Some(own));
+        store.streams.insert(stream, stored);
+        store.streams.insert(Stream { run, ..stream }, other);
+    }
+    world.kill();
+    world.append("a.log", numbered(10..12));
+    world.run();
+    let mut read = numbers(&world.lines());
+    read.sort_unstable();
+    assert_eq!(read, (0..12).collect::<Vec<_>>());
+    assert_eq!((world.runs(), world.gaps()), (3, vec![]));
 }

@@ -48,6 +48,8 @@ pub(crate) struct Stored {
     pub(crate) start: u64,
     pub(crate) position: u64,
     pub(crate) check: Check,
+    /// Where a spool that went back had read it to.
+    pub(crate) before: Option<(u64, Check)>,
     /// What lies beyond it may have been read under another name.
     pub(crate) undecided: bool,
     /// A chunk has come: it would survive a crash.
@@ -74,7 +76,7 @@ impl Landing for Memory {
         let known = |stored: &Stored| KnownStream {
             position: stored.position,
             check: stored.check,
-            before: None,
+            before: stored.before,
             undecided: stored.undecided,
             info: (!store.lost_spool).then(|| stored.info.clone()),
         };
@@ -101,6 +103,7 @@ impl Landing for Memory {
             start: start.position,
             position: start.position,
             check: Check::NONE,
+            before: None,
             undecided: false,
             is_durable: false,
             records: Vec::new(),
@@ -152,6 +155,7 @@ impl Store {
         assert_eq!(stored.position, start, "chunks of a run follow each other without a hole");
         stored.is_durable = true;
         stored.undecided = false;
+        stored.before = None;
         stored
     }
 

@@ -268,13 +268,14 @@ impl Agent {
         }
         let best = goes_on(lane, source, file);
         let content = ContentId { source, number: file.content };
+        let start = went_back(lane, source, file);
         let (position, stream) = match best {
-            Some(best) => best,
-            None => {
+            // A run of another life may fit where the file begins as it did then.
+            Some(best) if best.0 >= start => best,
+            _ => {
                 let info =
                     SourceInfo::File { path: Vec::new(), fingerprint: Fingerprint::default() };
                 let nonce = Run::nonce_of(file.first_line(), random.bits());
-                let start = went_back(lane, source, file);
                 (start, lane.chain.begin_run(source, info, start, nonce))
             }
         };

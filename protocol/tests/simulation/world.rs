@@ -59,6 +59,11 @@ impl World {
         if !apart.once_in(2) {
             // Of what a full spool dropped in the meantime nothing is left to compare.
             (faults.resume, faults.full) = (40 + apart.below(80), 0);
+            // A log that loses one life's tail and is later put back with it, in the place of what the other
+            // life wrote since, is told apart only as far as the grace buffer reaches.
+            if faults.tail != 0 {
+                faults.restore = 0;
+            }
         }
         let agents = 1 + random.below(2);
         let nodes = 1 + random.below(3);

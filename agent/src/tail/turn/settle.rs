@@ -29,6 +29,12 @@ impl<L: Landing> Tail<L> {
             return Ok(());
         }
         let furthest = self.furthest_that_fits(file, source)?;
+        // A run of another life of this host may fit where the file begins as it did then.
+        let read =
+            furthest.and_then(|stream| self.streams().get(stream)).map_or(0, |it| it.position);
+        if let Some(position) = self.went_back_to(file, source)?.filter(|back| *back > read) {
+            return self.read_from(file, None, position);
+        }
         if let Some(stream) = furthest.or_else(|| self.streams().latest(source)) {
             return self.resume(file, stream, now);
         }
@@ -40,6 +46,18 @@ impl<L: Landing> Tail<L> {
             return Ok(());
         }
         self.settle_unknown(file, &head, now)
+    }
+
+    /// How far a file that went back with its host had been read by the spool that went back with it.
+    fn went_back_to(&self, file: &Tailed, source: SourceId) -> Result<Option<u64>, Interrupt> {
+        let mut furthest = None;
+        for (position, check) in self.streams().of(source).filter_map(|(_, known)| known.before) {
+            let reaches = position <= file.facts.size;
+            if reaches && Check::of(&window_of(&file.file, position)?) == check {
+                furthest = furthest.max(Some(position));
+            }
+        }
+        Ok(furthest)
     }
 
     /// The run of a source that was read furthest and whose last bytes the file still has. The latest
