@@ -51,6 +51,12 @@ const FAILED_WITH_RESTORES: [u64; 19] = [
     607_291, 666_947, 729_336, 696_695, 773_636, 815_900, 1_063_774, 6_031_368,
 ];
 
+/// Seeds that failed since machines are saved and go on from there.
+const FAILED_WITH_RESUMES: [u64; 16] = [
+    4_704, 7_936, 41_736, 48_499, 56_155, 61_129, 87_070, 150_931, 174_255, 182_739, 184_249,
+    186_599, 187_224, 207_265, 267_085, 502_636,
+];
+
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
@@ -120,6 +126,9 @@ fn run(seeds: Range<u64>, rules: Rules) -> Result<Happened, (u64, String)> {
 fn every_record_is_applied_exactly_once_or_declared() {
     let seeds = seeds();
     let one = number("HEADWATER_SEED").is_some();
+    for seed in FAILED_WITH_RESUMES {
+        World::new(seed, Rules::default()).run(STEPS).unwrap();
+    }
     for seed in FAILED_WITH_RESTORES {
         World::new(seed, Rules::default()).without_resumes().without_copies().run(STEPS).unwrap();
     }
