@@ -250,7 +250,8 @@ impl<L: Landing> Tail<L> {
         if streams.files_undecided {
             let open = self.files.values_mut().map(|file| (&mut file.start, file.facts.size));
             let waiting = self.waiting.values_mut().map(|it| (&mut it.start, it.size));
-            open.chain(waiting).for_each(|(start, size)| *start = Start::There(size));
+            let unread = open.chain(waiting).filter(|(start, _)| **start == Start::Beginning);
+            unread.for_each(|(start, size)| *start = Start::There(size));
         }
         self.streams = Some(streams);
         self.discovery.forget_listings();
