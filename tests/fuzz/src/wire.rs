@@ -132,9 +132,12 @@ fn rebuilt(header: &Header, body: &Body) -> Batch {
             span.start,
             Check::NONE,
         );
-        builder.set_check(span.stream, span.check);
     }
     body.records.iter().for_each(|record| builder.push(record));
+    // A record of a sampler brings its check along; the header of another may say anything.
+    for span in &header.spans {
+        builder.set_check(span.stream, span.check);
+    }
     assert_eq!(builder.spans(), header.spans, "records cover what the header says");
     assert_eq!(builder.counts(), header.counts, "records are as many as the header says");
     let (packing, packed) = builder.pack(0);
