@@ -85,6 +85,10 @@ pub struct Chain {
     /// records would hide the one before it, whose rest may be lost by the same crash.
     begun: BTreeSet<Stream>,
     samplers: BTreeMap<SourceId, Stream>,
+    /// Rows from here on were sealed by this process, or by one before it that heard nothing either.
+    born: Row,
+    /// Whether the ledger has spoken since this process began.
+    heard: bool,
     rules: Rules,
 }
 
@@ -157,6 +161,7 @@ impl Chain {
             files_undecided: false,
             receipt: None,
             epochs_opened: 0,
+            unheard_from: None,
         };
         Self::restore(head, BTreeMap::new())
     }
@@ -165,7 +170,17 @@ impl Chain {
     #[must_use]
     pub fn restore(head: Head, streams: BTreeMap<Stream, Sealed>) -> Self {
         let (changed, begun, samplers) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
-        Self { head, streams, changed, begun, samplers, rules: Rules::default() }
+        let born = head.unheard_from.unwrap_or(head.next);
+        Self {
+            head,
+            streams,
+            changed,
+            begun,
+            samplers,
+            born,
+            heard: false,
+            rules: Rules::default(),
+        }
     }
 
     /// Goes by other rules: for tests that break one.
@@ -304,6 +319,9 @@ impl Chain {
             self.changed.insert(span.stream);
             self.begun.remove(&span.stream);
         }
+        if !self.heard {
+            self.head.unheard_from = Some(self.born);
+        }
         let head = &mut self.head;
         let first = head.sealed == 0;
         let counts = body.counts();
@@ -395,6 +413,8 @@ impl Chain {
     }
 
     fn hear(&mut self, state: &LaneState) {
+        self.head.unheard_from = None;
+        self.heard = true;
         if !self.head.anchored {
             self.head.anchored = true;
             self.head.files_undecided = state.horizon > 0;

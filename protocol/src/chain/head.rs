@@ -34,6 +34,9 @@ pub struct Head {
     pub(super) files_undecided: bool,
     pub(super) receipt: Option<Receipt>,
     pub(super) epochs_opened: u64,
+    /// Rows from here on were sealed by processes that have not heard from the ledger; `None` once one has.
+    #[serde(default)]
+    pub(super) unheard_from: Option<Row>,
 }
 
 impl Head {

@@ -14,11 +14,9 @@ use crate::wire::KnownStream;
 
 impl<R: Rows> Opening<'_, R> {
     /// Compares what is held of a stream with what the ledger knows of it. What the ledger need not have,
-    /// lies where it knows something, and is not shown to be that, may be of another life: it is not
-    /// sent, and noted.
-    ///
-    /// Batches of an earlier boot of the host were sealed before the present life began: what the ledger
-    /// knows further is from after them.
+    /// lies where it knows something, and is shown to be something else, is of another life: it is not
+    /// sent, and noted. So is what may be something else, if this process sealed it: what was sealed
+    /// before a start is taken for known, as a spool that was rolled back is started again.
     pub(super) fn compare(
         &mut self,
         going: Going,
@@ -26,20 +24,19 @@ impl<R: Rows> Opening<'_, R> {
         held: &[(Span, Row)],
     ) -> Result<(), R::Error> {
         let position = known.mark.position;
-        let mut from = None;
-        for (span, row) in held {
-            let lies_there = *row >= self.unsure_from && span.start.position < position;
-            if lies_there && self.rows.read(*row)?.header().clock.boot == self.sealing.clock.boot {
-                from = from.or(Some(span.start.position));
-            }
-        }
-        let Some(from) = from.filter(|_| self.rule(Rule::CompareLives)) else {
+        let there = held.iter().filter(|(span, _)| span.start.position < position);
+        let there: Vec<_> = there.filter(|(_, row)| *row >= self.unsure_from).collect();
+        if there.is_empty() || !self.rule(Rule::CompareLives) {
             return Ok(());
+        }
+        let born = self.chain.born;
+        let from = match self.is_same(going, known, held)? {
+            Some(true) => None,
+            Some(false) => there.first(),
+            None => there.iter().find(|(_, row)| *row >= born),
         };
-        if self.is_same(going, known, held)? {
-            return Ok(());
-        }
-        let missing = self.count(going.held, (from, position), held)?;
+        let Some((first, _)) = from else { return Ok(()) };
+        let missing = self.count(going.held, (first.start.position, position), held)?;
         if missing != Declared::default() {
             self.unsure.push((going.held, missing));
         }
@@ -53,20 +50,20 @@ impl<R: Rows> Opening<'_, R> {
         }
     }
 
-    /// Whether what stands before the ledger's position is shown to be held. A gap that is held there stands
-    /// for what was given up since: it shows nothing, and nothing else is there to be lost.
+    /// Whether what stands before the ledger's position is held; `None` if too little is held to say so. A gap
+    /// that is held there stands for what was given up since: nothing else is there to be lost.
     fn is_same(
         &self,
         going: Going,
         known: &KnownStream,
         held: &[(Span, Row)],
-    ) -> Result<bool, R::Error> {
+    ) -> Result<Option<bool>, R::Error> {
         let (position, is_file) = (known.mark.position, self.is_file(going.on));
         let mut differs = false;
         for (span, row) in held.iter().filter(|(span, _)| span.covers(position)) {
             let ends = span.end.position == position;
             if ends && span.check == known.check {
-                return Ok(true);
+                return Ok(Some(true));
             }
             let covers = |record: &&Record| {
                 record.stream == going.held && record.start < position && record.end >= position
@@ -74,17 +71,20 @@ impl<R: Rows> Opening<'_, R> {
             let records = self.records(*row)?;
             let Some(record) = records.iter().find(covers) else { continue };
             if matches!(record.content, Content::Gap(_)) {
-                return Ok(true);
+                return Ok(Some(true));
             }
             let own = record.end == position && !ends && !is_file;
             if own && record.check() == known.check {
-                return Ok(true);
+                return Ok(Some(true));
             }
             // Of a line in the middle of a batch the check is made of the lines before it, below.
             differs |= ends || !is_file || record.end > position;
         }
-        let compares = is_file && !differs;
-        Ok(compares && self.check_at(going.held, position, held)? == Some(known.check))
+        if differs || !is_file {
+            return Ok(differs.then_some(false));
+        }
+        let check = self.check_at(going.held, position, held)?;
+        Ok(check.map(|check| check == known.check))
     }
 
     /// What is held of a stream between two positions, that which two batches hold once.

@@ -82,6 +82,7 @@ pub struct Saved {
     files: BTreeMap<SourceId, File>,
     /// Copies of the disk that there were.
     copies: usize,
+    is_resumed: bool,
 }
 
 #[derive(Debug)]
@@ -93,6 +94,8 @@ pub struct Agent {
     pub saved: Vec<Saved>,
     /// Files went back once.
     files_went_back: bool,
+    /// The process was resumed, and not started again since.
+    pub is_resumed: bool,
     /// `None` while the process is down.
     pub memory: Option<[LaneMemory; 2]>,
     pub session: Option<(u64, usize)>,
@@ -136,6 +139,7 @@ impl Agent {
             copies: Vec::new(),
             saved: Vec::new(),
             files_went_back: false,
+            is_resumed: false,
             memory: None,
             session: None,
             born_in: 0,
@@ -177,6 +181,7 @@ impl Agent {
     /// Loses the spool's disk.
     pub fn lose_spool(&mut self, random: &mut Random, witness: &mut Witness) {
         self.crash();
+        self.is_resumed = false;
         self.disk = empty_disk(self.device, random);
         witness.forget_after(self.device, 0);
         self.note_files(witness);
@@ -185,6 +190,7 @@ impl Agent {
     /// Puts an older disk back.
     pub fn roll_back(&mut self, copy: usize, witness: &mut Witness) {
         self.crash();
+        self.is_resumed = false;
         self.disk = self.copies[copy].clone();
         witness.forget_after(self.device, self.disk.commits);
         self.note_files(witness);
@@ -195,7 +201,8 @@ impl Agent {
         if let Some(memory) = &self.memory {
             let (disk, files) = (self.disk.clone(), self.host.files.clone());
             let (memory, copies) = (memory.clone(), self.copies.len());
-            self.saved.push(Saved { disk, memory, files, copies });
+            let is_resumed = self.is_resumed;
+            self.saved.push(Saved { disk, memory, files, copies, is_resumed });
         }
     }
 
@@ -207,7 +214,11 @@ impl Agent {
         (with_files, with_process): (bool, bool),
         witness: &mut Witness,
     ) {
-        let Saved { disk, memory, files, copies } = self.saved[saved].clone();
+        let Saved { disk, memory, files, copies, is_resumed } = self.saved[saved].clone();
+        // What a process reads between its resumption and its next handshake can't be told any more once it
+        // was started again.
+        let with_process = with_process || is_resumed;
+        self.is_resumed = with_process;
         // What was made after it is of a life that this machine has not had.
         self.saved.truncate(saved + 1);
         self.copies.truncate(copies);

@@ -340,12 +340,13 @@ impl World {
     }
 
     fn strike(&mut self, agent: usize, node: usize) {
-        if self.random.once_in(6) {
+        let resumed = self.agents[agent].is_resumed;
+        if self.random.once_in(6) && !resumed {
             let copy = self.agents[agent].disk.clone();
             self.agents[agent].copies.push(copy);
         }
         self.agents[agent].start();
-        if self.strikes(self.faults.crash) {
+        if self.strikes(self.faults.crash) && !resumed {
             self.agents[agent].crash();
             self.note(Fault::AgentCrash);
         }
