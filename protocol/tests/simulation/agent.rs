@@ -207,13 +207,13 @@ impl Agent {
     }
 
     /// The machine goes on as it was saved, its processes among it; its files too, unless they lie elsewhere.
-    /// Connections are gone.
+    /// Connections are gone. Gives whether the process went on.
     pub fn resume(
         &mut self,
         saved: usize,
         (with_files, with_process): (bool, bool),
         witness: &mut Witness,
-    ) {
+    ) -> bool {
         let Saved { disk, memory, files, copies, is_resumed } = self.saved[saved].clone();
         // What a process reads between its resumption and its next handshake can't be told any more once it
         // was started again.
@@ -231,6 +231,7 @@ impl Agent {
             self.files_went_back = true;
         }
         self.note_files(witness);
+        with_process
     }
 
     fn note_files(&mut self, witness: &mut Witness) {

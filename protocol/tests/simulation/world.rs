@@ -57,13 +57,7 @@ impl World {
         }
         let mut apart = Random::new(seed ^ RESUMES);
         if !apart.once_in(2) {
-            // Of what a full spool dropped in the meantime nothing is left to compare.
-            (faults.resume, faults.full) = (40 + apart.below(80), 0);
-            // A log that loses one life's tail and is later put back with it, in the place of what the other
-            // life wrote since, is told apart only as far as the grace buffer reaches.
-            if faults.tail != 0 {
-                faults.restore = 0;
-            }
+            faults.resume = 40 + apart.below(80);
         }
         let agents = 1 + random.below(2);
         let nodes = 1 + random.below(3);
@@ -118,6 +112,15 @@ impl World {
     /// # Errors
     /// A sentence: the rule that broke.
     pub fn run(mut self, steps: usize) -> Result<Happened, String> {
+        if self.faults.resume != 0 {
+            // Of what a full spool dropped in the meantime nothing is left to compare.
+            self.faults.full = 0;
+            // A log that loses one life's tail and is later put back with it, in the place of what the other
+            // life wrote since, is told apart only as far as the grace buffer reaches.
+            if self.faults.tail != 0 {
+                self.faults.restore = 0;
+            }
+        }
         for _ in 0..steps {
             self.step();
         }
@@ -398,7 +401,8 @@ impl World {
         }
         let chosen = self.random.below(saved);
         let (with_files, with_process) = (!self.random.once_in(4), !self.random.once_in(3));
-        self.agents[agent].resume(chosen, (with_files, with_process), &mut self.witness);
+        let how = (with_files, with_process);
+        let with_process = self.agents[agent].resume(chosen, how, &mut self.witness);
         self.note(match (with_files, with_process) {
             (true, true) => Fault::HostResumed,
             (true, false) => Fault::HostRestored,
