@@ -17,7 +17,7 @@ mod state;
 
 pub use device::SERIES_PER_DEVICE_MAX;
 pub use figures::Figures;
-pub use key::{Combination, DEVICE, Key};
+pub use key::{COMBINATION, Combination, DEVICE, Key};
 pub use output::{Output, OutputKind, Position};
 pub use row::{ClosedWindow, Row};
 pub use shard::{DeviceHeld, HeldWindow, ShardWindows};

@@ -21,7 +21,7 @@ use super::{
 };
 use super::{units, webhooks};
 use crate::limits::ByteCount;
-use crate::window::DEVICE;
+use crate::window::{COMBINATION, DEVICE};
 
 /// The layers, weakest first; the first one sets every key that has a default.
 pub(super) struct Layers<'a>(pub(super) &'a [Layer]);
@@ -156,7 +156,7 @@ fn window(layers: &Layers<'_>) -> Result<WindowConfig, ConfigError> {
     })
 }
 
-/// Lists of labels to add up by, the device always among them.
+/// Lists of labels to add up by, the device always among them. The combination of combinations is made by itself.
 fn combinations(lists: &[Vec<String>]) -> Option<Vec<Vec<String>>> {
     let device = vec![DEVICE.to_owned()];
     let mut all = vec![device.clone()];
@@ -166,7 +166,7 @@ fn combinations(lists: &[Vec<String>]) -> Option<Vec<Vec<String>>> {
         if list.is_empty() || list.len() > LABELS_PER_COMBINATION_MAX || all.contains(list) {
             return None;
         }
-        if !differ || !list.iter().all(fits) {
+        if !differ || !list.iter().all(fits) || *list == [COMBINATION] {
             return None;
         }
         all.push(list.clone());
@@ -310,6 +310,8 @@ mod tests {
         let text = "[window]\ncombinations = [[\"site\", \"site\"]]\n";
         let error = with("a.toml", text).unwrap_err();
         assert!(error.contains("window.combinations is [[\"site\", \"site\"]]"), "{error}");
+        let text = "[window]\ncombinations = [[\"combination\"]]\n";
+        assert!(with("a.toml", text).is_err(), "its figures are the merge fold's own");
         let error = with("a.toml", "[intake]\nreceive_buffer = 8\n").unwrap_err();
         assert!(error.contains("stand in quotes"), "{error}");
     }

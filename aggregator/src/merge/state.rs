@@ -6,6 +6,7 @@ use std::sync::Arc;
 use headwater_protocol::identity::{DeviceId, ShardId};
 
 use super::entry::{MergeEntry, MergeKind};
+use super::pooled::pooled;
 use super::window::{KeyOf, MergeWindow, sum};
 use crate::alert::Alerts;
 use crate::window::partial::{Facts, Group, GroupRow, Partial};
@@ -47,6 +48,13 @@ pub(super) struct Keys {
     pub(super) admitted: BTreeSet<Arc<Key>>,
     /// Devices that each shard knows of each key, as it said last.
     pub(super) known: BTreeMap<ShardId, BTreeMap<Arc<Key>, u32>>,
+}
+
+impl Keys {
+    /// Devices of a key that any shard knows.
+    pub(super) fn known(&self, key: &Key) -> u32 {
+        self.known.values().filter_map(|known| known.get(key)).sum()
+    }
 }
 
 /// What an entry did.
@@ -229,7 +237,8 @@ impl MergeState {
             }
             window.revision = 1;
             self.closed_us = Some(start_us);
-            let sums = window.sums(None);
+            let mut sums = window.sums(None);
+            sums.extend(pooled(&sums, &self.keys));
             let length_us = i64::try_from(window.length_us).unwrap_or(i64::MAX);
             let without = window.without.iter().copied().collect();
             let rows = self.rows(&sums);
@@ -247,7 +256,7 @@ impl MergeState {
     fn rows(&self, sums: &BTreeMap<KeyOf, Vec<GroupRow>>) -> Vec<Row> {
         let mut rows = Vec::new();
         for (of, figures) in sums {
-            let (labels, known) = (self.labels(of), self.known(of));
+            let (labels, known) = (self.labels(of), self.known(of, figures));
             rows.extend(figures.iter().map(|row| Row {
                 combination: Arc::clone(&of.0),
                 key: Arc::clone(&of.1),
@@ -271,12 +280,14 @@ impl MergeState {
         Arc::new(labels.collect())
     }
 
-    fn known(&self, (combination, key): &KeyOf) -> u32 {
-        if combination.is_device() {
-            return 1;
-        }
-        let Some(keys) = self.keys.get(combination) else { return 0 };
-        keys.known.values().filter_map(|known| known.get(key)).sum()
+    /// Devices of a key: those that shards know, and no fewer than have sent something.
+    fn known(&self, (combination, key): &KeyOf, rows: &[GroupRow]) -> u32 {
+        let sent = rows.iter().map(|row| row.devices).max().unwrap_or(0);
+        let known = match combination.is_device() {
+            true => 1,
+            false => self.keys.get(combination).map_or(0, |keys| keys.known(key)),
+        };
+        known.max(sent)
     }
 
     fn write(
@@ -287,7 +298,7 @@ impl MergeState {
         merging: &mut Merging,
     ) {
         merging.writes.extend(sums.into_iter().map(|(of, rows)| {
-            let known = self.known(&of);
+            let known = self.known(&of, &rows);
             let (combination, key) = of;
             Write { start_us, combination, key, revision, known, rows }
         }));
@@ -379,10 +390,11 @@ mod tests {
         assert_eq!(first, Merging::default(), "the other shard is waited for");
         assert_eq!(state.waited_for(), Some((0, vec![ShardId(2)])));
         let both = fold(&mut state, output(2, 2, partial(0, 1, 9)));
-        let row = &both.closed[0].rows[0];
+        let [of_combinations, row] = &both.closed[0].rows[..] else { panic!("two rows: {both:?}") };
+        assert_eq!(of_combinations.figures, Figures::of(0), "each device has a key of its own");
         let sum = Figures::of(5).plus(Figures::of(9));
         assert_eq!((row.figures, row.devices, row.known), (sum, 2, 4));
-        assert_eq!((both.writes[0].revision, both.writes[0].rows[0].figures), (1, sum));
+        assert_eq!((both.writes[1].revision, both.writes[1].rows[0].figures), (1, sum));
 
         let again = fold(&mut state, output(2, 2, partial(0, 1, 9)));
         assert_eq!(again, Merging::default(), "what is sent twice is in once");
@@ -390,6 +402,34 @@ mod tests {
         assert!(late.closed.is_empty(), "the first revision is frozen");
         let sum = Figures::of(6).plus(Figures::of(9));
         assert_eq!((late.writes[0].revision, late.writes[0].rows[0].figures), (2, sum));
+    }
+
+    #[test]
+    fn devices_beyond_the_most_keys_are_counted_until_they_have_keys() {
+        let mut state = MergeState::default();
+        let keys = |start_us, names: &[&str]| {
+            let OutputKind::Partial(mut partial) = partial(start_us, 1, 5) else { unreachable!() };
+            let group = partial.groups.remove(0);
+            let of = |name: &&str| Group {
+                key: Arc::new(Key::Of(vec![(*name).to_owned()])),
+                ..group.clone()
+            };
+            partial.groups = names.iter().map(of).collect();
+            partial.keys_max = 2;
+            OutputKind::Partial(partial)
+        };
+        let mut told = |at: u64, start_us, names: &[&str]| {
+            fold(&mut state, output(1, 2 * at, opened(start_us)));
+            let closed = fold(&mut state, output(1, 2 * at + 1, keys(start_us, names))).closed;
+            let rows = closed.into_iter().flat_map(|window| window.rows);
+            let of = rows.filter(|row| *row.combination == Combination::of_combinations());
+            let row: Vec<_> = of.map(|it| (it.key.value(0).to_owned(), it.figures.max)).collect();
+            row
+        };
+        let site = |devices| vec![("site".to_owned(), devices)];
+        assert_eq!(told(1, 0, &["osl", "bgo"]), site(0));
+        assert_eq!(told(2, 10, &["osl", "bgo", "trd", "svg"]), site(4), "two of each");
+        assert_eq!(told(3, 20, &["osl"]), site(0));
     }
 
     #[test]

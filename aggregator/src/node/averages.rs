@@ -132,8 +132,7 @@ impl NodeHandle {
     pub async fn averages(&self, mut query: AverageQuery) -> Result<Vec<Averages>, AveragesError> {
         let wished = Combination::new(query.by.clone());
         let config = &self.stages().config.window;
-        let kept = config.combinations.iter().cloned().map(Combination::new);
-        let kept: Vec<Combination> = kept.collect();
+        let kept = Combination::kept(&config.combinations);
         if !kept.contains(&wished) {
             return Err(AveragesError::NotKept { wished, kept });
         }

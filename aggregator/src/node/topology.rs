@@ -168,7 +168,7 @@ fn alerting(
     (merge, board): (&MergeHandle, AlertBoard),
 ) -> Result<Alerting, StartError> {
     let webhooks = config.alert.webhooks.iter().map(|webhook| webhook.name.clone()).collect();
-    let combinations = config.window.combinations.iter().cloned().map(Combination::new).collect();
+    let combinations = Combination::kept(&config.window.combinations);
     let base_us = i64::try_from(config.window.length.as_micros()).expect("at most an hour");
     let terms = Terms { combinations, base_us, webhooks };
     let merge = merge.clone();

@@ -9,6 +9,10 @@ use super::partial::{decode_texts, encode_texts};
 /// The dimension that stands for the device itself; its value is the device's id.
 pub const DEVICE: &str = "device";
 
+/// The dimension that stands for a combination itself; its value is the combination's labels, separated by
+/// commas. No configured combination is of it.
+pub const COMBINATION: &str = "combination";
+
 /// Names of the labels to add up by, in the order in which they were configured: `["site"]`,
 /// `["customer", "product_version"]`, `["device"]`.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -25,6 +29,19 @@ impl Combination {
     #[must_use]
     pub fn device() -> Self {
         Self(vec![DEVICE.to_owned()])
+    }
+
+    /// The combination whose keys are the combinations: what is known of averages themselves.
+    #[must_use]
+    pub fn of_combinations() -> Self {
+        Self(vec![COMBINATION.to_owned()])
+    }
+
+    /// What is averaged by where these lists of labels are configured.
+    #[must_use]
+    pub fn kept(configured: &[Vec<String>]) -> Vec<Self> {
+        let configured = configured.iter().cloned().map(Self::new);
+        configured.chain([Self::of_combinations()]).collect()
     }
 
     /// Whether each of its keys is one device.

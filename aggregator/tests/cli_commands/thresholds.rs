@@ -19,7 +19,7 @@ fn a_node_begins_with_the_shipped_thresholds_and_keeps_what_is_applied() {
     let served = serve(folder.path());
     let view = json(&ask(folder.path(), &["thresholds", "--json"]));
     assert_eq!(view["revision"], 1);
-    let cpu = &view["thresholds"][0];
+    let cpu = &view["thresholds"][1];
     assert_eq!((&cpu["name"], &cpu["warn"]), (&"cpu-busy".into(), &"0.7".into()));
     assert_eq!(cpu["state"], "no data yet");
 
@@ -48,7 +48,8 @@ fn a_node_begins_with_the_shipped_thresholds_and_keeps_what_is_applied() {
         .iter()
         .filter_map(|it| it["name"].as_str())
         .collect();
-    assert_eq!(names, ["load", "cpu-busy", "disk-used", "ledger-differs", "memory-used"]);
+    let shipped = ["combination-full", "cpu-busy", "disk-used", "ledger-differs", "memory-used"];
+    assert_eq!(names, [&["load"][..], &shipped].concat());
     assert_eq!(view["revision"], 5);
     assert_eq!(served.stop(), Some(0));
 }

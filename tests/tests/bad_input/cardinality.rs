@@ -48,6 +48,19 @@ fn more_values_than_a_combination_may_have_go_to_other_and_totals_stay_right() {
     let (site, device) = found.unwrap();
     assert!(site.0 <= KEYS + 1, "so many keys and the one for all others: {site:?}");
     assert_eq!((site.1, site.2), (device.1, device.2), "devices and sum are those of all");
+
+    // Whoever runs this is told, by the alert that every node has from its beginning.
+    let mut alert = None;
+    until("an alert says that the combination is full", || {
+        let alerts = aggregator.json(&["alerts"]);
+        let of = |it: &&Value| {
+            it["threshold"].as_str().is_some_and(|it| it.ends_with("combination-full"))
+        };
+        alert = alerts.as_array().unwrap().iter().find(of).cloned();
+        alert.is_some()
+    });
+    let alert = alert.unwrap();
+    assert_eq!(alert["key"]["combination"], "site", "{alert}");
     drop(bombs);
 }
 
