@@ -1,7 +1,8 @@
 //! The measured claims: `make bench`, or `cargo run --release -p headwater-benches -- --quick` for a look.
 //!
 //! Real programs, built as they ship, on loopback: a log file from its first byte to the last ack, an
-//! idle agent, the ack at low load against the bare disk, and the console with a thousand devices. It prints tables, writes
+//! idle agent, the ack at low load against the bare disk, the console with a thousand devices, and what a kill
+//! costs with a GiB stored. It prints tables, writes
 //! `benches/results/results.json` and, if all was measured in full, `docs/benchmarks.md`; it ends with 1
 //! if the median of a figure misses its goal. Goals are bounds of CPU, memory and ratios within one run; never of the wall clock.
 //!
@@ -20,7 +21,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
-use measure::{Effort, ack, console, idle, throughput};
+use measure::{Effort, ack, console, idle, restart, throughput};
 use report::{Machine, Report};
 use site::Programs;
 
@@ -38,6 +39,7 @@ fn main() -> Result<ExitCode> {
             Claim::Idle => idle::measure(&programs, asked.effort, alone)?,
             Claim::Ack => ack::measure(&programs, asked.effort)?,
             Claim::Console => console::measure(&programs, asked.effort)?,
+            Claim::Restart => restart::measure(&programs, asked.effort)?,
         });
     }
     machine.look_again();
@@ -62,6 +64,7 @@ enum Claim {
     Idle,
     Ack,
     Console,
+    Restart,
 }
 
 /// What the command line and the environment say.
@@ -87,6 +90,7 @@ impl Asked {
                 "idle" => claims.push(Claim::Idle),
                 "ack" => claims.push(Claim::Ack),
                 "console" => claims.push(Claim::Console),
+                "restart" => claims.push(Claim::Restart),
                 other => bail!("{other}? usage: headwater-benches {USAGE}"),
             }
         }
@@ -99,13 +103,13 @@ impl Asked {
             command = format!("{MIB}={mib} {command}");
         }
         if claims.is_empty() {
-            claims = vec![Claim::Log, Claim::Idle, Claim::Ack, Claim::Console];
+            claims = vec![Claim::Log, Claim::Idle, Claim::Ack, Claim::Console, Claim::Restart];
         }
         Ok(Self { effort, claims, is_published, command })
     }
 }
 
-const USAGE: &str = "[--quick] [log] [idle] [ack] [console]";
+const USAGE: &str = "[--quick] [log] [idle] [ack] [console] [restart]";
 
 /// Size of the log in MiB.
 const MIB: &str = "HEADWATER_BENCH_MIB";

@@ -4,6 +4,7 @@ pub(crate) mod ack;
 pub(crate) mod console;
 pub(crate) mod disk;
 pub(crate) mod idle;
+pub(crate) mod restart;
 pub(crate) mod throughput;
 
 /// How long and how often.
@@ -11,6 +12,8 @@ pub(crate) mod throughput;
 pub(crate) struct Effort {
     /// Size of the log that is shipped.
     pub(crate) log_mib: u64,
+    /// Size of what a killed program finds when it starts again.
+    pub(crate) stored_mib: u64,
     /// Runs of the whole load, each with a fresh aggregator and a fresh agent.
     pub(crate) runs: usize,
     /// How long the idle agent is watched.
@@ -23,9 +26,21 @@ pub(crate) struct Effort {
 
 impl Effort {
     /// What the published figures are made with.
-    pub(crate) const FULL: Self =
-        Self { log_mib: 256, runs: 3, idle_seconds: 60, devices: 1_000, ack_blocks: 5 };
+    pub(crate) const FULL: Self = Self {
+        log_mib: 256,
+        stored_mib: 1_024,
+        runs: 3,
+        idle_seconds: 60,
+        devices: 1_000,
+        ack_blocks: 5,
+    };
     /// For a look in between.
-    pub(crate) const QUICK: Self =
-        Self { log_mib: 64, runs: 1, idle_seconds: 20, devices: 100, ack_blocks: 4 };
+    pub(crate) const QUICK: Self = Self {
+        log_mib: 64,
+        stored_mib: 64,
+        runs: 1,
+        idle_seconds: 20,
+        devices: 100,
+        ack_blocks: 4,
+    };
 }

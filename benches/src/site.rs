@@ -37,15 +37,33 @@ impl Site {
         let ports = Ports::free()?;
         settings::write(folder.path(), &ports, load)?;
         programs.finish(programs.headwater(folder.path()).arg("init"))?;
-        let log = folder.path().join("headwater.log");
-        let mut command = programs.headwater(folder.path());
-        let aggregator = Process::start("headwater", command.arg("serve"), &log)?;
+        let aggregator = serve(programs, folder.path())?;
         let programs = programs.clone();
         let site = Self { aggregator, programs, ports, folder };
-        site.until("the aggregator answers", || Ok(site.ask("/api/v1/devices").is_ok()))?;
+        site.until_answered()?;
         let token = site.programs.finish(site.headwater().args(["tokens", "create"]))?;
         site.programs.enrol(site.folder.path(), &token)?;
         Ok(site)
+    }
+
+    /// Ends the aggregator with SIGKILL.
+    pub(crate) fn kill_aggregator(&mut self) -> Result<()> {
+        self.aggregator.kill()
+    }
+
+    /// Starts an aggregator that was killed, and waits until it answers.
+    pub(crate) fn start_aggregator(&mut self) -> Result<()> {
+        self.aggregator = serve(&self.programs, self.folder.path())?;
+        self.until_answered()
+    }
+
+    fn until_answered(&self) -> Result<()> {
+        self.until("the aggregator answers", || Ok(self.ask("/api/v1/devices").is_ok()))
+    }
+
+    /// Where everything of it lies.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Starts the agent.
@@ -101,10 +119,15 @@ impl Site {
 
     /// Whether the agent says that every line that it has read is acked.
     pub(crate) fn is_all_acked(&self) -> Result<bool> {
-        let said = http::listen_to(&self.folder.path().join("agent.sock"))?;
-        let status: Value = serde_json::from_str(&said)?;
+        let status = self.agent_status()?;
         let left = ["unsent_records", "pending_records", "dropped_records"];
         Ok(left.iter().all(|key| status["bulk"][*key] == 0))
+    }
+
+    /// What the agent says of itself.
+    pub(crate) fn agent_status(&self) -> Result<Value> {
+        let said = http::listen_to(&self.folder.path().join("agent.sock"))?;
+        Ok(serde_json::from_str(&said)?)
     }
 
     /// The audit of everything, as the aggregator reports it.
@@ -137,6 +160,11 @@ impl Site {
         let (headwater, agent) = (said("headwater.log"), said("agent.log"));
         bail!("{what}: {outcome:#}\nheadwater said:\n{headwater}\nheadwater-agent said:\n{agent}")
     }
+}
+
+fn serve(programs: &Programs, folder: &Path) -> Result<Process> {
+    let mut command = programs.headwater(folder);
+    Process::start("headwater", command.arg("serve"), &folder.join("headwater.log"))
 }
 
 /// How often something that is waited for is looked at: little beside what is measured.

@@ -12,6 +12,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 pub(crate) use lines::Lines;
+use random::Random;
 
 /// What was written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -46,6 +47,32 @@ pub(crate) fn write(path: &Path, bytes_max: u64) -> io::Result<Written> {
     file.into_inner()?.sync_all()?;
     Ok(written)
 }
+
+/// Writes lines of noise: 64 letters, none of them likelier than another, so that what is stored of so many
+/// bytes is about that long.
+pub(crate) fn write_noise(path: &Path, stored: u64) -> io::Result<Written> {
+    let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
+    let mut random = Random::new(SEED + 2);
+    let mut written = Written { lines: 0, bytes: 0 };
+    let mut line = Vec::with_capacity(NOISE_WORDS * 10 + 1);
+    // A letter of 64 is worth six bits.
+    while written.bytes < stored / 6 * 8 {
+        line.clear();
+        for _ in 0..NOISE_WORDS {
+            let word = random.draw();
+            line.extend((0..10).map(|at| LETTERS[(word >> (6 * at) & 63) as usize]));
+        }
+        line.push(b'\n');
+        file.write_all(&line)?;
+        written = Written { lines: written.lines + 1, bytes: written.bytes + line.len() as u64 };
+    }
+    file.into_inner()?.sync_all()?;
+    Ok(written)
+}
+
+const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+/// Words of ten letters in a line of noise.
+const NOISE_WORDS: usize = 30;
 
 /// Lines one by one, for a load that trickles.
 pub(crate) fn trickle() -> Lines {
