@@ -535,9 +535,8 @@ fn declared_although_held(
 
 /// Where reading a file goes on: the furthest run whose last bytes the file still has.
 fn goes_on(lane: &LaneMemory, source: SourceId, file: &File) -> Option<(u64, Stream)> {
-    let fits = |position: u64, check: Check| {
-        position <= file.size() && (check == Check::NONE || file.check(position) == check)
-    };
+    let fits =
+        |position: u64, check: Check| position <= file.size() && file.check(position) == check;
     let spans = lane.body.spans();
     let pending = spans
         .iter()
