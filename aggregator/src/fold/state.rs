@@ -140,7 +140,9 @@ impl ShardState {
         let generation = entry.generation;
         self.tip = Some(LogTip { offset, generation, identity: stored.identity });
         if let (EntryKind::Batch { batch, .. }, Some(opened)) = (&entry.kind, &opened) {
-            self.view.apply(batch.header(), entry.stamp_us, opened.as_ref().ok());
+            let lane = self.ledger.lanes().get(&(batch.header().device, batch.header().lane));
+            let is_known = |source| lane.is_some_and(|lane| lane.knows(source));
+            self.view.apply(batch.header(), entry.stamp_us, opened.as_ref().ok(), is_known);
         }
         let unequal = self.unequal(&entry) > before;
         let outputs = self.measure(offset, &entry, opened.as_ref());

@@ -63,8 +63,15 @@ impl View {
         &self.devices
     }
 
-    /// Takes an applied batch; `body` is `None` if it can't be opened.
-    pub(super) fn apply(&mut self, header: &Header, stamp_us: i64, body: Option<&Body>) {
+    /// Takes an applied batch; `body` is `None` if it can't be opened. Sources of its lane that the ledger knows
+    /// no run of are forgotten with it: files are rotated, and their names would be all that is left.
+    pub(super) fn apply(
+        &mut self,
+        header: &Header,
+        stamp_us: i64,
+        body: Option<&Body>,
+        is_known: impl Fn(SourceId) -> bool,
+    ) {
         let device = self.devices.entry(header.device).or_default();
         device.seen_us = device.seen_us.max(stamp_us);
         let Some(body) = body else { return };
@@ -94,6 +101,7 @@ impl View {
             });
         }
         if more_sources {
+            device.sources.retain(|(lane, source), _| *lane != header.lane || is_known(*source));
             keep_newest(&mut device.sources, |_, (info, seen_us)| (*seen_us, source_bytes(info)));
         }
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::batch::Batch;
 use crate::header::{Counts, Header};
 use crate::identity::{Generation, Offset, Seq, Tip};
-use crate::position::{Check, Mark, Stream};
+use crate::position::{Check, Mark, Run, SourceId, Stream};
 use crate::rules::{Rule, Rules};
 
 /// What is known of a stream: how far it was applied.
@@ -117,6 +117,13 @@ impl LaneLedger {
     #[must_use]
     pub fn streams(&self) -> &BTreeMap<Stream, Known> {
         &self.streams
+    }
+
+    /// Whether any run of a source is remembered.
+    #[must_use]
+    pub fn knows(&self, source: SourceId) -> bool {
+        let first = Stream { source, run: Run { number: 0, nonce: 0 } };
+        self.streams.range(first..).next().is_some_and(|(stream, _)| stream.source == source)
     }
 
     /// Runs numbered at or below it may have been forgotten; 0 if none was.
