@@ -6,7 +6,7 @@
 //! (columns, body, zstd's buffers), 2 MiB that QUIC sends, 1 MiB of pages: some 26 MB in all. Two rotated
 //! logs that are unpacked at a time take 1.2 MiB more, a pattern of records of several lines a few.
 
-use headwater_protocol::limits::SERIES_PER_BATCH_MAX;
+use headwater_protocol::limits::{SERIES_PER_BATCH_MAX, STREAMS_PER_LANE_MAX};
 
 /// Bytes of chunks that wait for the spool's thread or for a seal: one batch of the largest body that
 /// fills while another is packed. Beyond it the reading of files waits.
@@ -16,6 +16,12 @@ pub const CHUNK_BYTES_LEAST: usize = 1 << 10;
 /// Messages that wait for the spool's thread: each producer has a few at most, chunks are bounded by
 /// their bytes.
 pub const SPOOL_INPUTS_MAX: usize = 64;
+
+/// Runs of ended sources that a lane remembers, the newest: twice as many as the ledger. Some 700 bytes each, in
+/// the spool's thread and the tail's.
+pub const RUNS_KEPT: usize = 2 * STREAMS_PER_LANE_MAX;
+/// Runs beyond those, until the oldest are let go: the headers of all that the spool holds are read for it.
+pub const RUNS_STEP: usize = 512;
 
 /// Processors that are sampled one by one: two of 192 cores with two threads each are 768.
 pub const CORES_MAX: usize = 1024;

@@ -93,6 +93,13 @@ pub trait Landing {
     /// When the spool takes nothing more.
     fn settled(&mut self) -> Result<(), LandingClosed>;
 
+    /// Lets runs go whose files are gone, and gives those that went: of which nothing is held any more. A run that is
+    /// let go is not recognised again.
+    ///
+    /// # Errors
+    /// When the spool takes nothing more.
+    fn let_go(&mut self, ended: Vec<Stream>) -> Result<Vec<Stream>, LandingClosed>;
+
     /// Shows what is still held of a source, the newest first, until `take` has seen enough: everything
     /// that was handed over and not dropped since, sent or not.
     ///

@@ -10,10 +10,12 @@
 //! **Invariants.** A row below `acked` was acked by a triple that is this chain's own. Rows leave only
 //! from the front: archive first, then acked rows, then, under a dropping policy alone, unsent ones,
 //! which breaks the chain and so opens an epoch at the next handshake. Of each stream the highest
-//! position ever sealed or adopted is remembered, so that what is missing is declared.
+//! position ever sealed or adopted is remembered, so that what is missing is declared; of runs that were let
+//! go their number and how much was read of them.
 
 mod giving_up;
 mod head;
+mod letting_go;
 mod opening;
 mod recognition;
 mod rows;
@@ -162,6 +164,8 @@ impl Chain {
             receipt: None,
             epochs_opened: 0,
             unheard_from: None,
+            let_go_through: 0,
+            let_go_records: 0,
         };
         Self::restore(head, BTreeMap::new())
     }

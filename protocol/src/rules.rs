@@ -40,12 +40,14 @@ pub enum Rule {
     AckAfterFold,
     /// What is held where the ledger knows something is compared with that.
     CompareLives,
+    /// What a ledger lost of runs that were let go is declared.
+    DeclareLetGo,
 }
 
 #[cfg(feature = "sabotage")]
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::AckAfterAppend,
         Self::CompareSeq,
         Self::CompareChain,
@@ -63,6 +65,7 @@ impl Rule {
         Self::KeepHorizon,
         Self::AckAfterFold,
         Self::CompareLives,
+        Self::DeclareLetGo,
     ];
 }
 

@@ -127,13 +127,14 @@ fn every_record_is_applied_exactly_once_or_declared() {
     let seeds = seeds();
     let one = number("HEADWATER_SEED").is_some();
     for seed in FAILED_WITH_RESUMES {
-        World::new(seed, Rules::default()).run(STEPS).unwrap();
+        World::new(seed, Rules::default()).without_letting_go().run(STEPS).unwrap();
     }
     for seed in FAILED_WITH_RESTORES {
-        World::new(seed, Rules::default()).without_resumes().without_copies().run(STEPS).unwrap();
+        let world = World::new(seed, Rules::default()).without_letting_go();
+        world.without_resumes().without_copies().run(STEPS).unwrap();
     }
     for seed in FAILED_ONCE {
-        let world = World::new(seed, Rules::default()).without_resumes();
+        let world = World::new(seed, Rules::default()).without_letting_go().without_resumes();
         let world = world.without_copies().without_restores();
         world.run(STEPS).unwrap();
     }
@@ -198,4 +199,5 @@ sabotage! {
     an_archive_that_is_not_looked_through_is_missed: KeepArchive,
     a_horizon_that_is_not_kept_is_missed: KeepHorizon,
     lives_that_are_not_compared_are_missed: CompareLives,
+    runs_that_were_let_go_without_a_trace_are_missed: DeclareLetGo,
 }

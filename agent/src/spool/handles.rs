@@ -157,6 +157,12 @@ impl Landing for SpoolLanding {
         Ok(Landed::Taken)
     }
 
+    fn let_go(&mut self, ended: Vec<Stream>) -> Result<Vec<Stream>, LandingClosed> {
+        let (reply, answer) = sync_channel(1);
+        self.send(Input::LetGo { ended, reply })?;
+        answer.recv().map_err(|_| LandingClosed)
+    }
+
     fn settled(&mut self) -> Result<(), LandingClosed> {
         self.send(Input::Settled)
     }

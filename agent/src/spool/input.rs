@@ -31,6 +31,8 @@ pub(super) enum Input {
     Begin { source: SourceId, info: SourceInfo, start: Start, reply: SyncSender<Stream> },
     /// Files that nobody knew were looked at, and declared.
     Settled,
+    /// Lets runs go whose files are gone; the answer is which went.
+    LetGo { ended: Vec<Stream>, reply: SyncSender<Vec<Stream>> },
     /// Asks how far every file was taken.
     Known { reply: SyncSender<Taken> },
     /// What the ledger knows of a lane.

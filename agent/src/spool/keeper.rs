@@ -169,6 +169,11 @@ impl Keeper {
                 let _ = reply.send(stream);
             }
             Input::Settled => self.settle_files(now)?,
+            Input::LetGo { ended, reply } => {
+                let gone = self.let_go(ended, now)?;
+                // Whoever asked may be gone: it asks again after its next start.
+                let _ = reply.send(gone);
+            }
             Input::Known { reply } => {
                 let _ = reply.send(self.taken());
             }

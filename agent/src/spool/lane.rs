@@ -7,10 +7,12 @@ mod pending;
 use std::time::{Duration, Instant};
 
 use headwater_protocol::batch::Batch;
-use headwater_protocol::chain::{Acked, Chain, Fresh, Head, Resumed, Rows, Sealing};
+use headwater_protocol::chain::{Acked, Chain, Fresh, Head, Resumed, Rows, Sealed, Sealing};
 use headwater_protocol::header::Counts;
 use headwater_protocol::identity::Lane;
 use headwater_protocol::limits;
+use headwater_protocol::position::Stream;
+use headwater_protocol::record::SourceInfo;
 use headwater_protocol::wire::{Ack, LaneState};
 
 use self::ages::Ages;
@@ -18,6 +20,7 @@ use self::expansion::Expansion;
 pub(super) use self::pending::{Lines, NotNext, Pending};
 use super::database::{DatabaseError, LaneRows, StoredLane, Transaction};
 use super::room::{self, Disk, Share, Stall};
+use crate::limits::{RUNS_KEPT, RUNS_STEP};
 
 /// What a lane is given at the start.
 #[derive(Clone, Copy, Debug)]
@@ -309,6 +312,10 @@ impl LaneSpool {
     ) -> Result<Resumed, DatabaseError> {
         self.chain.trim(&mut rows, self.settings.share.grace_bytes)?;
         self.footprint = rows.footprint(self.footprint);
+        let ended = self.ended();
+        if ended.len() > RUNS_STEP {
+            self.chain.let_go(&rows, ended)?;
+        }
         self.dirty = true;
         self.ledger = Some(state.totals);
         // What was dropped is applied, or declared.
@@ -318,6 +325,34 @@ impl LaneSpool {
             Resumed::Opened { .. } => self.ages.clear(),
         }
         Ok(resumed)
+    }
+
+    /// Runs beyond those that are remembered, of which nobody else knows whether they ended: the agent's own, and
+    /// files' that were given up.
+    fn ended(&self) -> Vec<Stream> {
+        let mut runs: Vec<(&Stream, &Sealed)> = self.chain.streams().iter().collect();
+        runs.sort_by_key(|(stream, _)| stream.run);
+        runs.truncate(runs.len().saturating_sub(RUNS_KEPT));
+        let is_own =
+            |sealed: &Sealed| matches!(sealed.info, Some(SourceInfo::Host | SourceInfo::Device));
+        let ended = runs.into_iter().filter(|(stream, sealed)| {
+            let ended = is_own(sealed) || sealed.given_up.is_some();
+            ended && self.pending.last(**stream).is_none()
+        });
+        ended.map(|(stream, _)| *stream).collect()
+    }
+
+    /// Lets runs go, and gives those that went.
+    pub(super) fn let_go(
+        &mut self,
+        write: &Transaction,
+        mut ended: Vec<Stream>,
+    ) -> Result<Vec<Stream>, DatabaseError> {
+        let rows = write.rows(self.lane(), self.chain.head().first())?;
+        ended.retain(|stream| self.pending.last(*stream).is_none());
+        let gone = self.chain.let_go(&rows, ended)?;
+        self.dirty |= !gone.is_empty();
+        Ok(gone)
     }
 
     /// Every file that the ledger may have forgotten was declared.

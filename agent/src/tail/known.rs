@@ -69,6 +69,20 @@ impl Streams {
         self.by_path.keys().map(|path| Path::new(OsStr::from_bytes(path)))
     }
 
+    /// How many runs are known.
+    pub(super) fn len(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// A run was let go.
+    pub(super) fn forget(&mut self, stream: Stream) {
+        let path = self.path(stream).map(|path| path.as_os_str().as_bytes().to_vec());
+        if let Some(path) = path.filter(|path| self.by_path.get(path) == Some(&stream)) {
+            self.by_path.remove(&path);
+        }
+        self.streams.remove(&stream);
+    }
+
     pub(super) fn get(&self, stream: Stream) -> Option<&KnownStream> {
         self.streams.get(&stream)
     }

@@ -9,6 +9,7 @@ mod changed;
 mod closing;
 #[cfg(fuzzing)]
 pub(super) mod fuzzing;
+mod letting_go;
 mod packed;
 mod reading;
 mod scan;
@@ -35,6 +36,7 @@ use super::lines::Splitter;
 use super::notice::Notice;
 use super::{Chunk, FileStatus, Landed, Landing, LandingClosed, Moment};
 use crate::config::{Multiline, TailConfig, TailLimits};
+use crate::limits::{RUNS_KEPT, RUNS_STEP};
 
 /// All tailed files, and where their lines go.
 #[derive(Debug)]
@@ -64,6 +66,8 @@ pub struct Tail<L> {
     was_scanned: Vec<bool>,
     /// Runs that were read to their end and closed since the start.
     finished: BTreeSet<Stream>,
+    /// How many runs are known when old ones are let go.
+    let_go_at: usize,
     next_scan: Option<Instant>,
     told: BTreeSet<Notice>,
     notices: Vec<Notice>,
@@ -177,6 +181,7 @@ impl<L: Landing> Tail<L> {
             from_before: BTreeSet::new(),
             was_scanned: vec![false; tails.len()],
             finished: BTreeSet::new(),
+            let_go_at: RUNS_KEPT + RUNS_STEP,
             next_scan: None,
             told: BTreeSet::new(),
             notices: Vec::new(),
@@ -273,6 +278,7 @@ impl<L: Landing> Tail<L> {
         if is_time {
             self.next_scan = Some(now.at + SCAN_EVERY);
             self.scan(now)?;
+            self.let_ended_go()?;
             self.files.values_mut().for_each(|file| file.due = true);
         }
         // What may be a copy comes after what it may be a copy of.

@@ -1,5 +1,6 @@
 //! Who holds positions, and when they are void.
 
+use headwater_agent::config::ByteCount;
 use headwater_agent::tail::{Chunk, Landed, Landing};
 use headwater_protocol::chain::{Acked, Resumed, Row};
 use headwater_protocol::identity::{
@@ -225,4 +226,43 @@ fn files_of_a_spool_that_was_lost_stay_undecided_until_they_were_looked_at() {
     let mut world = world.crash_to(copy);
     assert!(world.try_greet(crate::world::foreign_state(Lane::Bulk)).is_some());
     assert!(!is_undecided(&mut world), "the same after a crash");
+}
+
+#[test]
+fn a_run_that_was_let_go_is_forgotten_and_a_ledger_that_comes_back_older_hears_how_much_it_lacks() {
+    let mut node = Node::new();
+    let mut world = World::with(|config| config.grace_bytes = ByteCount(0));
+    world.greet(&node, Lane::Bulk);
+    world.landing.known();
+    let ended = world.begin(0);
+    world.append(ended, 0, &numbered(0..3));
+    world.wait_sealed(Lane::Bulk, 1);
+    world.ship_all(&mut node, Lane::Bulk);
+    let unsent = world.begin(0);
+    world.append(unsent, 0, &numbered(3..5));
+    world.wait_sealed(Lane::Bulk, 2);
+    let waiting = world.begin(0);
+    world.append(waiting, 0, &numbered(5..6));
+    let runs = vec![ended, unsent, waiting];
+    assert_eq!(world.landing.let_go(runs), Ok(vec![ended]), "of the others something is held");
+    world.wait_sealed(Lane::Bulk, 3);
+    world.ship_all(&mut node, Lane::Bulk);
+    assert_eq!(node.lines(), numbered(0..6));
+
+    let (folder, config) = world.stop();
+    let mut world = World::open(folder, config);
+    world.greet(&node, Lane::Bulk);
+    let known = world.landing.known().unwrap();
+    assert!(!known.files_undecided, "the ledger knows more runs, and none is news");
+    assert_eq!(known.streams.keys().copied().collect::<Vec<_>>(), [unsent, waiting]);
+
+    let mut older = Node::new();
+    world.ship_all(&mut older, Lane::Bulk);
+    let gaps = older.applied.iter().filter_map(|record| match &record.content {
+        Content::Gap(gap) => Some((gap.cause, gap.records)),
+        _ => None,
+    });
+    let lost = [(Cause::Lost, 2), (Cause::Lost, 1), (Cause::Undecided, 3)];
+    assert_eq!(gaps.collect::<Vec<_>>(), lost, "three lines of a run that nobody can name");
+    assert_eq!(older.ledger.totals().read(), 6);
 }

@@ -1,7 +1,9 @@
 //! The landing's word on positions: it may wait, move, go back, and forget.
 
-use headwater_protocol::position::{Check, Run, Stream};
-use headwater_protocol::record::Cause;
+use headwater_agent::limits::{RUNS_KEPT, RUNS_STEP};
+use headwater_agent::tail::Landing;
+use headwater_protocol::position::{Check, Run, SourceId, Stream};
+use headwater_protocol::record::{Cause, Fingerprint, SourceInfo};
 
 use crate::world::{Store, World, numbered, numbers};
 
@@ -194,4 +196,43 @@ fn a_file_that_went_back_goes_on_where_this_life_had_read_it_and_not_where_anoth
     read.sort_unstable();
     assert_eq!(read, (0..12).collect::<Vec<_>>());
     assert_eq!((world.runs(), world.gaps()), (3, vec![]));
+}
+
+#[test]
+fn a_host_that_rotates_for_years_remembers_the_newest_runs_and_those_whose_files_are_there() {
+    let mut world = World::new("*.log");
+    world.append("old.log", numbered(0..3));
+    world.run();
+    let years = u64::try_from(RUNS_KEPT + RUNS_STEP).unwrap();
+    {
+        let mut store = world.memory.0.borrow_mut();
+        let still_there = store.last().clone();
+        for number in 2..=years {
+            let mut source = [0xee; 16];
+            source[..8].copy_from_slice(&number.to_le_bytes());
+            let stream = Stream { source: SourceId(source), run: Run { number, nonce: number } };
+            let path = format!("/var/log/pods/{number}.log").into_bytes();
+            let info = SourceInfo::File { path, fingerprint: Fingerprint::default() };
+            let mut stored = still_there.clone();
+            stored.info = info;
+            store.streams.insert(stream, stored);
+        }
+    }
+    world.kill();
+    world.append("old.log", numbered(3..4));
+    world.run();
+    let runs = |world: &World| -> Vec<u64> {
+        let known = world.memory.clone().known().unwrap();
+        known.streams.keys().map(|stream| stream.run.number).collect()
+    };
+    let mut kept = runs(&world);
+    kept.sort_unstable();
+    let newest = years - u64::try_from(RUNS_KEPT).unwrap() + 1;
+    assert_eq!(kept[0], 1, "its file is there");
+    assert_eq!(kept[1..], (newest..=years).collect::<Vec<_>>());
+    assert_eq!(numbers(&world.lines()).iter().filter(|number| **number == 3).count(), 1);
+    world.append("old.log", numbered(4..5));
+    world.kill();
+    world.run();
+    assert_eq!(runs(&world).len(), kept.len(), "there is nothing more to let go");
 }

@@ -103,6 +103,10 @@ impl Landing for Shared {
         Ok(Landed::Taken)
     }
 
+    fn let_go(&mut self, _: Vec<Stream>) -> Result<Vec<Stream>, LandingClosed> {
+        Ok(Vec::new())
+    }
+
     fn settled(&mut self) -> Result<(), LandingClosed> {
         Ok(())
     }

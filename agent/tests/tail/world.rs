@@ -54,6 +54,8 @@ pub(crate) struct Stored {
     pub(crate) undecided: bool,
     /// A chunk has come: it would survive a crash.
     is_durable: bool,
+    /// It was let go.
+    pub(crate) is_gone: bool,
     pub(crate) records: Vec<Stretch>,
     /// The bytes since the start or the last gap.
     bytes: Vec<u8>,
@@ -80,7 +82,8 @@ impl Landing for Memory {
             undecided: stored.undecided,
             info: (!store.lost_spool).then(|| stored.info.clone()),
         };
-        let streams = store.streams.iter().map(|(stream, stored)| (*stream, known(stored)));
+        let there = store.streams.iter().filter(|(_, stored)| !stored.is_gone);
+        let streams = there.map(|(stream, stored)| (*stream, known(stored)));
         let Store { horizon, files_undecided, .. } = *store;
         let known = Known { streams: streams.collect(), horizon, files_undecided };
         (!store.waits).then_some(known)
@@ -106,6 +109,7 @@ impl Landing for Memory {
             before: None,
             undecided: false,
             is_durable: false,
+            is_gone: false,
             records: Vec::new(),
             bytes: Vec::new(),
         };
@@ -128,6 +132,14 @@ impl Landing for Memory {
             }
         }
         Ok(Landed::Taken)
+    }
+
+    fn let_go(&mut self, ended: Vec<Stream>) -> Result<Vec<Stream>, LandingClosed> {
+        let mut store = self.0.borrow_mut();
+        for stream in &ended {
+            store.streams.get_mut(stream).unwrap().is_gone = true;
+        }
+        Ok(ended)
     }
 
     fn settled(&mut self) -> Result<(), LandingClosed> {

@@ -58,18 +58,19 @@ impl<R: Rows> Opening<'_, R> {
                 }
             }
             if *missing != Declared::default() {
-                self.undecided(*stream, *missing);
+                self.undecided(Some(*stream), *missing);
             }
         }
     }
 
-    pub(super) fn undecided(&mut self, about: Stream, missing: Declared) {
+    /// Declares what is missing of a run; `None`: of runs that nobody can name any more.
+    pub(super) fn undecided(&mut self, about: Option<Stream>, missing: Declared) {
         let source = own_source(self.chain.head.lane);
         let own = self.chain.sampler(source, &SourceInfo::Device, self.seed);
         self.chain.cover(&mut self.body, own);
         let start = self.body.end(own).expect("the stream was covered above").position;
         let Declared { records, bytes } = missing;
-        let gap = Gap { cause: Cause::Undecided, records, bytes, about: Some(about) };
+        let gap = Gap { cause: Cause::Undecided, records, bytes, about };
         let time_us = self.sealing.clock.wall_us;
         let content = Content::Gap(gap);
         self.body.push(&Record { stream: own, start, end: start + 1, time_us, content });

@@ -37,6 +37,12 @@ pub struct Head {
     /// Rows from here on were sealed by processes that have not heard from the ledger; `None` once one has.
     #[serde(default)]
     pub(super) unheard_from: Option<Row>,
+    /// The highest number of a run that was let go; 0 if none was.
+    #[serde(default)]
+    pub(super) let_go_through: u64,
+    /// Records that were read of runs that were let go.
+    #[serde(default)]
+    pub(super) let_go_records: u64,
 }
 
 impl Head {

@@ -28,7 +28,7 @@ pub fn own_source(lane: Lane) -> SourceId {
 }
 
 /// Where a stream lies in the rows: from, to, row.
-type Held = BTreeMap<Stream, Vec<(Span, Row)>>;
+pub(super) type Held = BTreeMap<Stream, Vec<(Span, Row)>>;
 
 /// A stream that goes on: under which name its records are held, and under which it is sealed anew.
 #[derive(Clone, Copy)]
@@ -62,8 +62,13 @@ impl Chain {
         sealing: Sealing,
     ) -> Result<Resumed, R::Error> {
         let held = self.held(rows)?;
-        let went_back = state.streams.iter().any(|known| !self.streams.contains_key(&known.stream));
+        let is_news = |known: &KnownStream| {
+            known.stream.run.number > self.head.let_go_through
+                && !self.streams.contains_key(&known.stream)
+        };
+        let went_back = state.streams.iter().any(is_news);
         let regressed = self.shows_regressed(state);
+        let read_before = self.head.totals.read();
         let unsure_from = if regressed { self.head.archive_first } else { self.head.acked };
         self.turn_to(state, fresh);
         self.head.files_undecided |= went_back && state.horizon > 0;
@@ -106,6 +111,8 @@ impl Chain {
         opening.give_up(&undecided);
         opening.declare_unsure();
         opening.flush()?;
+        opening.declare_let_go(read_before);
+        opening.flush()?;
         let counts = opening.counts;
         self.adopt(&known);
         Ok(Resumed::Opened { from, sealed_anew: counts.records, gap_records: counts.gap_records })
@@ -121,7 +128,7 @@ impl Chain {
     }
 
     /// What the spool holds of each stream, by the headers of its batches, in order of position.
-    fn held<R: Rows>(&self, rows: &R) -> Result<Held, R::Error> {
+    pub(super) fn held<R: Rows>(&self, rows: &R) -> Result<Held, R::Error> {
         let keep = self.rules.hold(Rule::KeepArchive);
         let from = if keep { self.head.archive_first } else { self.head.first };
         let mut held = Held::new();

@@ -46,7 +46,7 @@ impl<R: Rows> Opening<'_, R> {
     /// Declares what was noted, in the agent's own run.
     pub(super) fn declare_unsure(&mut self) {
         for (stream, missing) in std::mem::take(&mut self.unsure) {
-            self.undecided(stream, missing);
+            self.undecided(Some(stream), missing);
         }
     }
 

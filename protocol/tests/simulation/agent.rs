@@ -101,6 +101,9 @@ pub struct Agent {
     pub session: Option<(u64, usize)>,
     /// Handshakes, among which one is that of a host that was copied; 0 if none is.
     pub copied_once_in: u64,
+    /// Runs that a lane may remember before ended ones are let go; 0: all.
+    pub runs_kept: usize,
+    pub let_go: u64,
     /// The first session of this process.
     pub born_in: u64,
     rules: Rules,
@@ -144,6 +147,8 @@ impl Agent {
             session: None,
             born_in: 0,
             copied_once_in: 0,
+            runs_kept: 0,
+            let_go: 0,
             rules,
             commits: 0,
             sampled: number << 32,
@@ -356,10 +361,19 @@ impl Agent {
     fn commit(&mut self, lane: Lane, items: Vec<Item>, witness: &mut Witness) {
         self.commits += 1;
         let (device, commits) = (self.device, self.commits);
-        let Some(memory) = self.lane(lane) else {
+        let Some(memory) = self.memory.as_mut().map(|lanes| &mut lanes[lane.code() as usize])
+        else {
             return;
         };
         memory.chain.trim(&mut memory.rows, GRACE_BYTES).expect("rows in memory");
+        if self.runs_kept > 0 && memory.chain.streams().len() > self.runs_kept {
+            let files = &self.host.files;
+            let runs = memory.chain.streams().keys().copied();
+            let ended: Vec<Stream> = runs.filter(|it| !files.contains_key(&it.source)).collect();
+            let ended = ended.into_iter().filter(|it| memory.body.end(*it).is_none());
+            let gone = memory.chain.let_go(&memory.rows, ended).expect("rows in memory");
+            self.let_go += gone.len() as u64;
+        }
         memory.chain.take_changed();
         let mut streams = memory.chain.streams().clone();
         streams.retain(|stream, _| !memory.chain.is_only_begun(*stream));

@@ -41,10 +41,11 @@ pub enum Fault {
     MemoryResumed,
     HostResumed,
     HostRestored,
+    RunsLetGo,
 }
 
 impl Fault {
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::AgentCrash,
         Self::NodeCrash,
         Self::NodePause,
@@ -79,6 +80,7 @@ impl Fault {
         Self::MemoryResumed,
         Self::HostResumed,
         Self::HostRestored,
+        Self::RunsLetGo,
     ];
 }
 
@@ -106,6 +108,8 @@ pub struct Faults {
     pub restore: usize,
     pub copied: usize,
     pub resume: usize,
+    /// Runs that a lane may remember before ended ones are let go.
+    pub let_go: usize,
 }
 
 impl Faults {
@@ -133,6 +137,7 @@ impl Faults {
             restore: 0,
             copied: 0,
             resume: 0,
+            let_go: 0,
         }
     }
 }

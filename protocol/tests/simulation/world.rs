@@ -17,6 +17,7 @@ use super::witness::Witness;
 
 const COPIES: u64 = 0x9e6c_63d0_876a_3f6b;
 const RESUMES: u64 = 0x8f3a_91c4_06d7_5be2;
+const LETTING_GO: u64 = 0x52dc_1b09_e4f7_8a63;
 const BACKUPS: u64 = 0xd1b5_4a32_d192_ed03;
 
 struct Packet {
@@ -59,11 +60,18 @@ impl World {
         if !apart.once_in(2) {
             faults.resume = 40 + apart.below(80);
         }
+        let mut apart = Random::new(seed ^ LETTING_GO);
+        if apart.once_in(4) {
+            faults.let_go = 1 + apart.below(4);
+        }
         let agents = 1 + random.below(2);
         let nodes = 1 + random.below(3);
         let agents = (1..=agents).map(|number| Agent::new(number as u64, rules, &mut random));
         let mut agents: Vec<Agent> = agents.collect();
-        agents.iter_mut().for_each(|agent| agent.copied_once_in = faults.copied as u64);
+        for agent in &mut agents {
+            agent.copied_once_in = faults.copied as u64;
+            agent.runs_kept = faults.let_go;
+        }
         Self {
             random,
             faults,
@@ -84,6 +92,12 @@ impl World {
     pub fn without_copies(mut self) -> Self {
         self.faults.copied = 0;
         self.agents.iter_mut().for_each(|agent| agent.copied_once_in = 0);
+        self
+    }
+
+    /// The world whose agents remember every run.
+    pub fn without_letting_go(mut self) -> Self {
+        self.agents.iter_mut().for_each(|agent| agent.runs_kept = 0);
         self
     }
 
@@ -121,12 +135,28 @@ impl World {
                 self.faults.restore = 0;
             }
         }
+        if self.agents.iter().any(|agent| agent.runs_kept > 0) {
+            self.keep_one_history();
+        }
         for _ in 0..steps {
             self.step();
         }
         self.heal()?;
         self.compare()?;
         Ok(self.happened)
+    }
+
+    /// How many records of runs that were let go a ledger lacks is told by the totals: right as long as it went back
+    /// on the history that the spool has, or the spool alone went back.
+    fn keep_one_history(&mut self) {
+        if self.faults.let_go.is_multiple_of(2) {
+            (self.faults.tail, self.faults.restore) = (0, 0);
+            return;
+        }
+        (self.faults.rollback, self.faults.lost, self.faults.resume) = (0, 0, 0);
+        if self.faults.tail != 0 {
+            self.faults.restore = 0;
+        }
     }
 
     fn step(&mut self) {
@@ -550,6 +580,7 @@ impl World {
             (gaps, Fault::GapDeclared),
             (lost, Fault::TailLostUnderFold),
             (regressions, Fault::Regression),
+            (self.agents.iter().map(|agent| agent.let_go).sum(), Fault::RunsLetGo),
         ] {
             if count > 0 {
                 *self.happened.entry(fault).or_default() += count;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use headwater_agent::limits::{RUNS_KEPT, RUNS_STEP};
 use headwater_protocol::batch::Batch;
 use headwater_protocol::body::BodyBuilder;
 use headwater_protocol::chain::{Acked, Chain, Fresh, Link, Resumed, Row, Rows, Sealing};
@@ -70,6 +71,7 @@ impl Device {
             let state = folds.state(self.id, lane);
             let resumed = chain.handle_state(rows, &state, fresh, sealing(0)).unwrap();
             assert!(matches!(resumed, Resumed::InChain(_)), "nothing was lost: {resumed:?}");
+            let_go(chain, rows);
         }
     }
 
@@ -82,7 +84,8 @@ impl Device {
         let path = format!("/var/log/some/where/app-{}.log", self.number).into_bytes();
         let info = SourceInfo::File { path, fingerprint: Fingerprint::of(&first) };
         let nonce = Run::nonce_of(self.rotations, u64::from(self.rotations));
-        let (chain, _) = &mut self.lanes[1];
+        let (chain, rows) = &mut self.lanes[1];
+        let_go(chain, rows);
         self.log = Some(chain.begin_run(SourceId(source), info, 0, nonce));
     }
 
@@ -138,15 +141,22 @@ impl Device {
         chain.trim(rows, GRACE_BYTES).unwrap();
     }
 
-    /// Runs that are remembered.
-    pub(crate) fn runs(&self) -> usize {
-        self.lanes.iter().map(|(chain, _)| chain.streams().len()).sum()
-    }
-
     /// Records that were read.
     pub(crate) fn read(&self) -> u64 {
         self.read
     }
+}
+
+/// Lets ended runs go, as the spool and the tail do.
+fn let_go(chain: &mut Chain, rows: &Held) {
+    if chain.streams().len() < RUNS_KEPT + RUNS_STEP {
+        return;
+    }
+    let mut runs: Vec<Stream> = chain.streams().keys().copied().collect();
+    runs.sort_by_key(|stream| stream.run);
+    runs.truncate(runs.len() - RUNS_KEPT);
+    let ended = runs.len();
+    assert_eq!(chain.let_go(rows, runs).unwrap().len(), ended, "all of them were acked long ago");
 }
 
 fn sealing(wall_us: i64) -> Sealing {

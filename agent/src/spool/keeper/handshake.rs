@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use headwater_protocol::chain::{Acked, Fresh, Resumed};
 use headwater_protocol::identity::Lane;
+use headwater_protocol::position::Stream;
 use headwater_protocol::record::SourceInfo;
 use headwater_protocol::wire::{Ack, LaneState};
 use tracing::warn;
@@ -100,6 +101,19 @@ impl Keeper {
             self.bulk.settle_files();
         }
         Ok(())
+    }
+
+    /// Lets runs go whose files are gone.
+    pub(super) fn let_go(
+        &mut self,
+        ended: Vec<Stream>,
+        now: Instant,
+    ) -> Result<Vec<Stream>, DatabaseError> {
+        self.begin()?;
+        let write = self.state.write.as_ref().expect("a transaction was begun above");
+        let gone = self.bulk.let_go(write, ended)?;
+        self.state.dirty_since.get_or_insert(now);
+        Ok(gone)
     }
 
     /// Samples that could not be sealed belong to the run before, which is closed: they are dropped, and
