@@ -7,7 +7,7 @@ use std::time::Duration;
 use headwater_agent::tail::Notice;
 use headwater_protocol::record::{Cause, Part};
 
-use crate::world::{Stretch, World, numbered, numbers};
+use crate::world::{Stretch, World, numbered, numbers, until};
 
 #[test]
 fn a_renamed_file_is_read_to_its_end_and_its_successor_from_the_beginning() {
@@ -141,6 +141,29 @@ fn files_from_before_the_agent_are_left_alone_when_others_rotate() {
     world.append("x.log.2", "old\n");
     world.append("x.log.1", "old\n");
     world.append("x.log", "old\n");
+    world.run();
+    world.rename("x.log.2", "x.log.3");
+    world.rename("x.log.1", "x.log.2");
+    world.rename("x.log", "x.log.1");
+    world.append("x.log", "new\n");
+    world.run();
+    world.restart();
+    world.assert_lines(&["new"]);
+}
+
+#[test]
+fn files_from_before_the_agent_that_hold_the_same_are_no_copies_of_what_is_read() {
+    let mut world = World::new("x.log").starting_at_the_end();
+    world.append("x.log.2", "started\n");
+    for (younger, older) in [("x.log.1", "x.log.2"), ("x.log", "x.log.1")] {
+        let born = |name: &str| world.path(name).metadata().unwrap().created().unwrap();
+        // The clock of a file system moves in steps.
+        until("one file is younger than the other", || {
+            let _ = std::fs::remove_file(world.path(younger));
+            world.append(younger, "started\n");
+            born(younger) > born(older)
+        });
+    }
     world.run();
     world.rename("x.log.2", "x.log.3");
     world.rename("x.log.1", "x.log.2");

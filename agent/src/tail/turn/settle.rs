@@ -172,12 +172,16 @@ impl<L: Landing> Tail<L> {
     }
 
     /// Whether a file that is not open holds the end of a run that was read to there, in a place where a
-    /// copy of it would be.
+    /// copy of it would be. None is older than what it was made of.
     pub(super) fn is_read_copy(&self, sighted: &Sighted) -> io::Result<bool> {
         let file = open(&sighted.path)?;
         let head = head_of(&file)?;
         for (stream, known) in self.streams().iter() {
             let home = self.streams().path(stream);
+            let original = self.whereabouts(stream.source).map(|(_, facts)| facts);
+            if original.is_some_and(|original| original.is_younger_than(&sighted.facts)) {
+                continue;
+            }
             if known.position == sighted.facts.size
                 && alike(known, self.heads.get(&stream).map(Vec::as_slice), &head).is_some()
                 && home.is_some_and(|home| is_named_after(&sighted.path, home))
