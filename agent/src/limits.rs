@@ -23,6 +23,10 @@ pub const RUNS_KEPT: usize = 2 * STREAMS_PER_LANE_MAX;
 /// Runs beyond those, until the oldest are let go: the headers of all that the spool holds are read for it.
 pub const RUNS_STEP: usize = 512;
 
+/// Runs that a lane remembers for the sake of the grace buffer: where it speaks of more, its oldest batches are
+/// trimmed.
+pub const RUNS_MAX: usize = 4 * RUNS_KEPT;
+
 /// Processors that are sampled one by one: two of 192 cores with two threads each are 768.
 pub const CORES_MAX: usize = 1024;
 /// Mounts that are sampled, with 5 series each.

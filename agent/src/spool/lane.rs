@@ -20,7 +20,7 @@ use self::expansion::Expansion;
 pub(super) use self::pending::{Lines, NotNext, Pending};
 use super::database::{DatabaseError, LaneRows, StoredLane, Transaction};
 use super::room::{self, Disk, Share, Stall};
-use crate::limits::{RUNS_KEPT, RUNS_STEP};
+use crate::limits::{RUNS_KEPT, RUNS_MAX, RUNS_STEP};
 
 /// What a lane is given at the start.
 #[derive(Clone, Copy, Debug)]
@@ -311,11 +311,11 @@ impl LaneSpool {
         resumed: Resumed,
     ) -> Result<Resumed, DatabaseError> {
         self.chain.trim(&mut rows, self.settings.share.grace_bytes)?;
-        self.footprint = rows.footprint(self.footprint);
         let ended = self.ended();
         if ended.len() > RUNS_STEP {
-            self.chain.let_go(&rows, ended)?;
+            self.chain.let_go(&mut rows, ended, RUNS_MAX)?;
         }
+        self.footprint = rows.footprint(self.footprint);
         self.dirty = true;
         self.ledger = Some(state.totals);
         // What was dropped is applied, or declared.
@@ -348,9 +348,10 @@ impl LaneSpool {
         write: &Transaction,
         mut ended: Vec<Stream>,
     ) -> Result<Vec<Stream>, DatabaseError> {
-        let rows = write.rows(self.lane(), self.chain.head().first())?;
+        let mut rows = write.rows(self.lane(), self.chain.head().first())?;
         ended.retain(|stream| self.pending.last(*stream).is_none());
-        let gone = self.chain.let_go(&rows, ended)?;
+        let gone = self.chain.let_go(&mut rows, ended, RUNS_MAX)?;
+        self.footprint = rows.footprint(self.footprint);
         self.dirty |= !gone.is_empty();
         Ok(gone)
     }

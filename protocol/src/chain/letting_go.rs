@@ -1,7 +1,8 @@
 //! Letting runs go that have ended, so that a spool which lives for years does not remember each file that it
 //! ever read.
 //!
-//! A run may go once all of it was acked and no batch that is held speaks of it. From then on it is a number: a
+//! A run may go once all of it was acked and no batch that is held speaks of it. A host of little files would
+//! hold many in few bytes: the grace buffer gives way to them. From then on it is a number: a
 //! ledger that comes back older may lack some of those runs, and which ones nobody knows any more. How many
 //! records they had is known by the totals, which count what was read, and that is declared undecided.
 
@@ -11,16 +12,18 @@ use crate::position::Stream;
 use crate::rules::Rule;
 
 impl Chain {
-    /// Lets runs go, and gives those of the given ones that went: of which all was acked and nothing is held.
-    /// Whether they ended is for the caller to know: a run that is let go is not recognised again. The headers of
-    /// all rows are read.
+    /// Lets runs go, and gives those of the given ones, the oldest first, that went: of which all was acked and
+    /// nothing is held. Where more than `runs_max` would be remembered, acked batches are trimmed that hold the
+    /// oldest of them. Whether they ended is for the caller to know: a run that is let go is not recognised again.
+    /// The headers of all rows are read.
     ///
     /// # Errors
     /// Those of the rows.
     pub fn let_go<R: Rows>(
         &mut self,
-        rows: &R,
+        rows: &mut R,
         ended: impl IntoIterator<Item = Stream>,
+        runs_max: usize,
     ) -> Result<Vec<Stream>, R::Error> {
         let held = self.held(rows)?;
         let mut gone = Vec::new();
@@ -28,11 +31,18 @@ impl Chain {
             let Some(sealed) = self.streams.get(&stream) else { continue };
             let goes_on = self.samplers.get(&stream.source) == Some(&stream);
             let is_needed = sealed.dropped_to > 0 || sealed.before.is_some();
-            if goes_on || is_needed || held.contains_key(&stream) {
+            let last = held.get(&stream).into_iter().flatten().map(|(_, row)| *row).max();
+            let last = last.filter(|last| *last >= self.head.archive_first);
+            let is_too_much = || self.streams.len() > runs_max;
+            let may_go = last.is_none_or(|last| last < self.head.acked && is_too_much());
+            if goes_on || is_needed || !may_go {
                 continue;
             }
-            self.head.let_go_through = self.head.let_go_through.max(stream.run.number);
             let read = sealed.highest.records.saturating_sub(sealed.origin.records);
+            while last.is_some_and(|last| self.head.archive_first <= last) {
+                self.remove_front(rows)?;
+            }
+            self.head.let_go_through = self.head.let_go_through.max(stream.run.number);
             self.head.let_go_records = self.head.let_go_records.saturating_add(read);
             self.streams.remove(&stream);
             self.begun.remove(&stream);

@@ -371,7 +371,8 @@ impl Agent {
             let runs = memory.chain.streams().keys().copied();
             let ended: Vec<Stream> = runs.filter(|it| !files.contains_key(&it.source)).collect();
             let ended = ended.into_iter().filter(|it| memory.body.end(*it).is_none());
-            let gone = memory.chain.let_go(&memory.rows, ended).expect("rows in memory");
+            let most = self.runs_kept + 3;
+            let gone = memory.chain.let_go(&mut memory.rows, ended, most).expect("rows in memory");
             self.let_go += gone.len() as u64;
         }
         memory.chain.take_changed();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use headwater_agent::limits::{RUNS_KEPT, RUNS_STEP};
+use headwater_agent::limits::{RUNS_KEPT, RUNS_MAX, RUNS_STEP};
 use headwater_protocol::batch::Batch;
 use headwater_protocol::body::BodyBuilder;
 use headwater_protocol::chain::{Acked, Chain, Fresh, Link, Resumed, Row, Rows, Sealing};
@@ -148,7 +148,7 @@ impl Device {
 }
 
 /// Lets ended runs go, as the spool and the tail do.
-fn let_go(chain: &mut Chain, rows: &Held) {
+fn let_go(chain: &mut Chain, rows: &mut Held) {
     if chain.streams().len() < RUNS_KEPT + RUNS_STEP {
         return;
     }
@@ -156,7 +156,8 @@ fn let_go(chain: &mut Chain, rows: &Held) {
     runs.sort_by_key(|stream| stream.run);
     runs.truncate(runs.len() - RUNS_KEPT);
     let ended = runs.len();
-    assert_eq!(chain.let_go(rows, runs).unwrap().len(), ended, "all of them were acked long ago");
+    let gone = chain.let_go(rows, runs, RUNS_MAX).unwrap();
+    assert_eq!(gone.len(), ended, "all of them were acked long ago");
 }
 
 fn sealing(wall_us: i64) -> Sealing {
