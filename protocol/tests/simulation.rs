@@ -52,9 +52,9 @@ const FAILED_WITH_RESTORES: [u64; 19] = [
 ];
 
 /// Seeds that failed since machines are saved and go on from there.
-const FAILED_WITH_RESUMES: [u64; 17] = [
+const FAILED_WITH_RESUMES: [u64; 18] = [
     4_704, 7_936, 41_736, 48_499, 56_155, 61_129, 87_070, 150_931, 174_255, 182_739, 184_249,
-    186_599, 187_224, 207_265, 267_085, 444_399, 502_636,
+    186_599, 187_224, 207_265, 267_085, 444_399, 502_636, 887_659,
 ];
 
 fn number(name: &str) -> Option<u64> {

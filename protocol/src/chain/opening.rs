@@ -49,6 +49,9 @@ pub(super) struct Opening<'a, R: Rows> {
     pub(super) unread: BTreeSet<Stream>,
     /// Rows from here on the ledger may not have: they were not acked, or it lost what it had acked.
     pub(super) unsure_from: Row,
+    /// Rows from here on the ledger does not have: their epoch was never opened, as it went on in the one before.
+    /// `None` if that is not sure.
+    pub(super) unopened_from: Option<Row>,
     /// What is held at positions that the ledger knows, and may be of another life of this agent.
     pub(super) unsure: Vec<(Stream, Declared)>,
 }
@@ -70,6 +73,9 @@ impl Chain {
         let regressed = self.shows_regressed(state);
         let read_before = self.head.totals.read();
         let unsure_from = if regressed { self.head.archive_first } else { self.head.acked };
+        let Head { parent, epoch, first, .. } = self.head;
+        let never_opened = state.tip.epoch == parent.epoch && epoch != parent.epoch;
+        let unopened_from = never_opened.then_some(first);
         self.turn_to(state, fresh);
         self.head.files_undecided |= went_back && state.horizon > 0;
         let from = self.head.next;
@@ -86,6 +92,7 @@ impl Chain {
             counts: Counts::default(),
             unread,
             unsure_from,
+            unopened_from,
             unsure: Vec::new(),
         };
         let mut undecided = Vec::new();

@@ -15,8 +15,9 @@ use crate::wire::KnownStream;
 impl<R: Rows> Opening<'_, R> {
     /// Compares what is held of a stream with what the ledger knows of it. What the ledger need not have,
     /// lies where it knows something, and is shown to be something else, is of another life: it is not
-    /// sent, and noted. So is what may be something else, if this process sealed it: what was sealed
-    /// before a start is taken for known, as a spool that was rolled back is started again.
+    /// sent, and noted. So is what may be something else, if this process sealed it, or if the ledger never opened
+    /// its epoch: other things sealed before a start are taken for known, as a spool that was rolled back is
+    /// started again.
     pub(super) fn compare(
         &mut self,
         going: Going,
@@ -33,7 +34,9 @@ impl<R: Rows> Opening<'_, R> {
         let from = match self.is_same(going, known, held)? {
             Some(true) => None,
             Some(false) => there.first(),
-            None => there.iter().find(|(_, row)| *row >= born),
+            None => there.iter().find(|(_, row)| {
+                *row >= born || self.unopened_from.is_some_and(|from| *row >= from)
+            }),
         };
         let Some((first, _)) = from else { return Ok(()) };
         let missing = self.count(going.held, (first.start.position, position), held)?;
