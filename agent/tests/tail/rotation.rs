@@ -153,7 +153,7 @@ fn files_from_before_the_agent_that_hold_the_same_are_no_copies_of_what_is_read(
         let born = |name: &str| world.path(name).metadata().unwrap().created().unwrap();
         // The clock of a file system moves in steps.
         until("one file is younger than the other", || {
-            let _ = std::fs::remove_file(world.path(younger));
+            let _ = fs::remove_file(world.path(younger));
             world.append(younger, "started\n");
             born(younger) > born(older)
         });
