@@ -5,7 +5,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::alert::{
-    AlertBoard, Known, Mistakes, Plan, PublishError, RuleChange, RuleSet, SHIPPED, ThresholdFile,
+    AlertBoard, Known, Mistakes, Plan, PublishError, RuleChange, RuleSet, SHIPPED, Threshold,
+    ThresholdFile,
 };
 use crate::registry::{Actor, Registry, RegistryError};
 use crate::window::Combination;
@@ -190,7 +191,10 @@ impl Alerting {
         {
             return Err(ApplyError::Moved { looked_at, present: present.revision });
         }
-        let unknown = file.rules.iter().filter(|rule| !metrics.contains(&rule.scope.metric));
+        // What is known of combinations the merge fold says itself.
+        let sent = |rule: &&Threshold| !rule.scope.is_by(&Combination::of_combinations());
+        let sent = file.rules.iter().filter(sent);
+        let unknown = sent.filter(|rule| !metrics.contains(&rule.scope.metric));
         let mut warnings: Vec<String> = unknown
             .filter(|_| !metrics.is_empty())
             .map(|rule| format!("{}: no device sends {} yet", rule.name.name, rule.scope.metric))
@@ -269,7 +273,7 @@ mod tests {
         let log = Arc::new(Mutex::new(Vec::new()));
         let appended = Arc::clone(&log);
         let terms = Terms {
-            combinations: vec![Combination::device()],
+            combinations: Combination::kept(&[vec!["device".to_owned()]]),
             base_us: BASE,
             webhooks: Vec::new(),
         };
@@ -315,6 +319,9 @@ mod tests {
         let applied = site.alerting.apply(&request(FILE), &ana(), &none).unwrap();
         assert_eq!((applied.revision, applied.from_us), (1, 140_000_000));
         assert_eq!(applied.warnings, ["load: no device sends load.1m yet"]);
+        let shipped = ApplyRequest { dry_run: true, ..request(SHIPPED) };
+        let warnings = site.alerting.apply(&shipped, &ana(), &none).unwrap().warnings;
+        assert!(!warnings.iter().any(|it| it.contains("pooled")), "{warnings:?}");
         let again = site.alerting.apply(&request(FILE), &ana(), &none).unwrap();
         assert!(!again.published && again.changes.is_empty());
         let stale = ApplyRequest { revision: Some(0), ..request(&FILE.replace('8', "9")) };

@@ -12,7 +12,7 @@ fn offline(text: &str) -> Result<ThresholdFile, String> {
 
 /// The first lines of all mistakes, each with its place.
 fn told(text: &str) -> Vec<String> {
-    let combinations = [Combination::device(), Combination::new(vec!["site".to_owned()])];
+    let combinations = Combination::kept(&[vec!["device".to_owned()], vec!["site".to_owned()]]);
     let webhooks = ["on-call".to_owned()];
     let known = Known {
         combinations: Some(&combinations),
@@ -90,7 +90,7 @@ fn every_kind_of_mistake_says_what_was_expected() {
         ("no_data = \"0s\"", "7:11 no_data is \"0s\", expected \"1s\" to \"7d\""),
         (
             "by = [\"role\"]",
-            "7:6 by is [\"role\"], expected a combination that is averaged: [\"device\"] · [\"site\"]",
+            "7:6 by is [\"role\"], expected a combination that is averaged: [\"device\"] · [\"site\"] · [\"combination\"]",
         ),
         ("by = \"site\"", "7:6 by is \"site\", expected a list of texts, as in [\"one\", \"two\"]"),
         (
