@@ -3,6 +3,9 @@
 //! The disk holds what was committed; memory holds the chains as they would be after the next commit.
 //! A crash forgets memory; a rollback puts an older disk back.
 
+#[path = "tailing.rs"]
+mod tailing;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,9 +17,9 @@ use headwater_protocol::chain::{Acked, Chain, Fresh, Head, Resumed, Row, Rows, S
 use headwater_protocol::entry::SentClock;
 use headwater_protocol::header::Clock;
 use headwater_protocol::identity::{DeviceId, Epoch, Lane};
-use headwater_protocol::position::{Check, Run, SourceId, Stream};
+use headwater_protocol::position::{Run, SourceId, Stream};
 use headwater_protocol::record::{
-    Cause, Content, Fingerprint, Gap, Line, Part, Record, Sample, Series, SourceInfo,
+    Content, Fingerprint, Line, Part, Record, Sample, Series, SourceInfo,
 };
 use headwater_protocol::rules::{Rule, Rules};
 use headwater_protocol::sender::{Sender, Transmit};
@@ -26,6 +29,7 @@ use super::host::{ContentId, File, Host, LineId};
 use super::random::Random;
 use super::rows::MemoryRows;
 use super::witness::{Item, Witness};
+use tailing::{declare_undecided, goes_on, went_back};
 
 pub const SAMPLER: SourceId = SourceId([0x5a; 16]);
 /// So small that runs go beyond it.
@@ -546,56 +550,6 @@ fn declared_although_held(
             .find(inside)
             .map(|gap| format!("declared although it is held: {record:?} in {gap:?}"))
     })
-}
-
-/// Where reading a file goes on: the furthest run whose last bytes the file still has.
-fn goes_on(lane: &LaneMemory, source: SourceId, file: &File) -> Option<(u64, Stream)> {
-    let fits =
-        |position: u64, check: Check| position <= file.size() && file.check(position) == check;
-    let spans = lane.body.spans();
-    let pending = spans
-        .iter()
-        .filter(|span| span.stream.source == source)
-        .map(|span| (span.end.position, span.check, span.stream));
-    let sealed = lane.chain.streams().iter().filter(|(stream, seal)| {
-        // A run of which nothing was sealed shows nothing of what it read: it is begun again.
-        stream.source == source
-            && seal.highest.position > 0
-            && !lane.chain.is_only_begun(**stream)
-            && seal.given_up.is_none()
-            && lane.body.end(**stream).is_none()
-    });
-    let sealed = sealed.map(|(stream, seal)| (seal.highest.position, seal.check, *stream));
-    pending
-        .chain(sealed)
-        .filter(|(position, check, _)| fits(*position, *check))
-        .max_by_key(|(position, _, stream)| (*position, stream.run.number))
-        .map(|(position, _, stream)| (position, stream))
-}
-
-/// Where a file that went back with its host goes on: where a spool that went back too had read it to.
-fn went_back(lane: &LaneMemory, source: SourceId, file: &File) -> u64 {
-    let own = lane.chain.streams().iter().filter(|(stream, _)| stream.source == source);
-    let before = own.filter_map(|(_, sealed)| sealed.before);
-    let fits = before
-        .filter(|(position, check)| *position <= file.size() && file.check(*position) == *check);
-    fits.map(|(position, _)| position).max().unwrap_or(0)
-}
-
-/// Declares what a file holds from a position on, and goes on at its end.
-fn declare_undecided(
-    lane: &mut LaneMemory,
-    stream: Stream,
-    (from, file): (u64, &File),
-    witness: &mut Witness,
-) {
-    lane.chain.cover(&mut lane.body, stream);
-    let (end, about) = (file.size(), None);
-    witness.declared.push((stream, from, end));
-    let gap = Gap { cause: Cause::Undecided, records: 0, bytes: end - from, about };
-    let content = Content::Gap(gap);
-    lane.body.push(&Record { stream, start: from, end, time_us: 9, content });
-    lane.body.set_check(stream, file.check(end));
 }
 
 /// What a frame did to an agent: a fault that really happened is counted.
