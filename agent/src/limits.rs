@@ -24,7 +24,7 @@ pub const RUNS_KEPT: usize = 2 * STREAMS_PER_LANE_MAX;
 pub const RUNS_STEP: usize = 512;
 
 /// Runs that a lane remembers for the sake of the grace buffer: where it speaks of more, its oldest batches are
-/// trimmed.
+/// trimmed. 6 MiB of a lane at most.
 pub const RUNS_MAX: usize = 4 * RUNS_KEPT;
 
 /// Processors that are sampled one by one: two of 192 cores with two threads each are 768.

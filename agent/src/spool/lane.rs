@@ -313,7 +313,7 @@ impl LaneSpool {
         self.chain.trim(&mut rows, self.settings.share.grace_bytes)?;
         let ended = self.ended();
         if ended.len() > RUNS_STEP {
-            self.chain.let_go(&mut rows, ended, RUNS_MAX)?;
+            self.release(&mut rows, ended)?;
         }
         self.footprint = rows.footprint(self.footprint);
         self.dirty = true;
@@ -335,10 +335,8 @@ impl LaneSpool {
         runs.truncate(runs.len().saturating_sub(RUNS_KEPT));
         let is_own =
             |sealed: &Sealed| matches!(sealed.info, Some(SourceInfo::Host | SourceInfo::Device));
-        let ended = runs.into_iter().filter(|(stream, sealed)| {
-            let ended = is_own(sealed) || sealed.given_up.is_some();
-            ended && self.pending.last(**stream).is_none()
-        });
+        let ended =
+            runs.into_iter().filter(|(_, sealed)| is_own(sealed) || sealed.given_up.is_some());
         ended.map(|(stream, _)| *stream).collect()
     }
 
@@ -346,14 +344,23 @@ impl LaneSpool {
     pub(super) fn let_go(
         &mut self,
         write: &Transaction,
-        mut ended: Vec<Stream>,
+        ended: Vec<Stream>,
     ) -> Result<Vec<Stream>, DatabaseError> {
         let mut rows = write.rows(self.lane(), self.chain.head().first())?;
-        ended.retain(|stream| self.pending.last(*stream).is_none());
-        let gone = self.chain.let_go(&mut rows, ended, RUNS_MAX)?;
+        let gone = self.release(&mut rows, ended)?;
         self.footprint = rows.footprint(self.footprint);
         self.dirty |= !gone.is_empty();
         Ok(gone)
+    }
+
+    /// Of what waits to be sealed nothing may go.
+    fn release(
+        &mut self,
+        rows: &mut LaneRows<'_>,
+        mut ended: Vec<Stream>,
+    ) -> Result<Vec<Stream>, DatabaseError> {
+        ended.retain(|stream| self.pending.last(*stream).is_none());
+        self.chain.let_go(rows, ended, RUNS_MAX)
     }
 
     /// Every file that the ledger may have forgotten was declared.

@@ -178,15 +178,15 @@ impl<L: Landing> Tail<L> {
         let head = head_of(&file)?;
         for (stream, known) in self.streams().iter() {
             let home = self.streams().path(stream);
-            let original = self.whereabouts(stream.source).map(|(_, facts)| facts);
-            if original.is_some_and(|original| original.is_younger_than(&sighted.facts)) {
-                continue;
-            }
             if known.position == sighted.facts.size
                 && alike(known, self.heads.get(&stream).map(Vec::as_slice), &head).is_some()
                 && home.is_some_and(|home| is_named_after(&sighted.path, home))
                 && fits(known, &window_of(&file, known.position)?)
             {
+                let original = self.whereabouts(stream.source).map(|(_, facts)| facts);
+                if original.is_some_and(|original| original.is_younger_than(&sighted.facts)) {
+                    continue;
+                }
                 return Ok(true);
             }
         }
