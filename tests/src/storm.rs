@@ -12,6 +12,9 @@ use std::process::Command;
 use crate::draws::Draws;
 use crate::witness::{Instance, Line, Witness};
 
+/// Files that are made at most to get an inode that has become free: ext4 gives the lowest one first.
+const PLACES_TRIED: u64 = 64;
+
 /// A way to make room.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Family {
@@ -236,7 +239,9 @@ impl Storm {
             Family::Recreated => {
                 let inode = fs::metadata(&path).unwrap().ino();
                 fs::remove_file(&path).unwrap();
-                self.logs[log].file = appended(&path);
+                // An inode is free only once nobody has its file open, its writer included.
+                self.logs[log].file = File::open("/dev/null").unwrap();
+                self.logs[log].file = appended_by(inode, &path);
                 self.reused += u64::from(fs::metadata(&path).unwrap().ino() == inode);
                 self.begin(log);
             }
@@ -303,6 +308,25 @@ impl Storm {
 
 fn appended(path: &Path) -> File {
     OpenOptions::new().create(true).append(true).open(path).unwrap()
+}
+
+/// A new file, which gets that inode if files can be made until one has it.
+fn appended_by(inode: u64, path: &Path) -> File {
+    let place = |attempt: u64| path.with_extension(format!("place-{attempt}"));
+    let mut places = Vec::new();
+    for attempt in 0..PLACES_TRIED {
+        places.push(place(attempt));
+        let file = appended(&place(attempt));
+        if file.metadata().unwrap().ino() == inode {
+            fs::rename(place(attempt), path).unwrap();
+            places.pop();
+            break;
+        }
+    }
+    for place in places {
+        fs::remove_file(place).unwrap();
+    }
+    appended(path)
 }
 
 fn numbered(path: &Path, number: u64) -> PathBuf {
