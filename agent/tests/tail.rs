@@ -5,6 +5,8 @@
 
 #[path = "tail/files.rs"]
 mod files;
+#[path = "tail/letting_go.rs"]
+mod letting_go;
 #[path = "tail/multiline.rs"]
 mod multiline;
 #[path = "tail/packed.rs"]
