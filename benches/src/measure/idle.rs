@@ -1,4 +1,4 @@
-//! An agent with little to do: samples every 10 s, and a file that nobody writes to.
+//! An agent with little to do: samples, and a file that nobody writes to.
 
 use std::time::{Duration, Instant};
 
@@ -8,57 +8,46 @@ use super::Effort;
 use crate::report::{Better, Figure, Section};
 use crate::site::{Load, Programs, Site, load_file};
 
-/// Watches an idle agent for a while.
+/// Watches an idle agent for a while, at two intervals.
 pub(crate) fn measure(programs: &Programs, effort: Effort, alone: bool) -> Result<Section> {
-    eprintln!("idle: {} s", effort.idle_seconds);
-    let folder = tempfile::Builder::new().prefix("hwbench.").tempdir_in(programs.work())?;
-    let file = load_file(folder.path());
-    std::fs::write(&file, "a quiet file\n")?;
-    let load = Load { file, sample_interval: "10s", bulk_seal_after: None };
-    let site = Site::new(programs, &load)?;
-    let mut agent = site.start_agent()?;
-    site.until("the line and a sample are in the ledger", || {
-        agent.usage()?;
-        Ok(site.records_read("bulk")? > 0 && site.records_read("live")? > 0)
-    })?;
-    let (before, wire_before) = (agent.usage()?, site.aggregator.loopback_bytes()?);
-    let begun = Instant::now();
-    let span = Duration::from_secs(u64::from(effort.idle_seconds));
-    let mut resident = Vec::new();
-    while begun.elapsed() < span {
-        std::thread::sleep(Duration::from_secs(1));
-        resident.push(agent.usage()?.resident_bytes / 1e6);
-    }
-    let (after, wire_after) = (agent.usage()?, site.aggregator.loopback_bytes()?);
-    let hours = begun.elapsed().as_secs_f64() / 3600.0;
-    // Ticks of 10 ms are coarse for so little; ended threads are missing in the finer count.
-    let cpu_seconds = (after.cpu_seconds_of_threads - before.cpu_seconds_of_threads)
-        .max(after.cpu_seconds - before.cpu_seconds - 0.01);
+    let slow = watch(programs, effort, "10s")?;
+    let fast = watch(programs, effort, "1s")?;
+    #[expect(clippy::cast_precision_loss, reason = "bytes of a program")]
+    let program_bytes = programs.size("headwater-agent")? as f64;
     let mut figures = vec![
-        Figure::new("agent RSS", "MB", resident)
+        Figure::new("agent RSS", "MB", slow.resident_megabytes)
             .at_most(20.0)
             .limit("5.4, prototype".to_owned())
             .peer(3.2, "collectd", Better::Less),
-        Figure::new("agent RSS, peak", "MB", vec![after.resident_bytes_peak / 1e6]).peer(
+        Figure::new("agent RSS, peak", "MB", vec![slow.peak_megabytes]).peer(
             16.3,
             "Fluent Bit",
             Better::Less,
         ),
-        Figure::new("agent CPU", "s/h", vec![cpu_seconds / hours])
+        Figure::new("agent CPU", "s/h", vec![slow.cpu_seconds_per_hour])
             .limit("0.33, prototype".to_owned())
             .peer(0.4, "collectd", Better::Less),
+        Figure::new("agent CPU, samples each second", "s/h", vec![fast.cpu_seconds_per_hour])
+            .limit("0.70, prototype".to_owned())
+            .peer(4.7, "collectd", Better::Less),
+        Figure::new("threads go to sleep", "1/min", vec![slow.sleeps_per_minute]),
+        Figure::new("agent program", "MB", vec![program_bytes / 1e6])
+            .limit("3.6, prototype".to_owned())
+            .peer(0.22, "collectd, without its modules", Better::Less),
     ];
     if alone {
-        #[expect(clippy::cast_precision_loss, reason = "bytes of a minute")]
-        let bytes = (wire_after - wire_before) as f64;
-        figures.push(Figure::new("wire, all of it", "kB/h", vec![bytes / 1e3 / hours]));
+        figures.push(Figure::new("wire, all of it", "kB/h", vec![slow.wire_kilobytes_per_hour]));
+        let each_second = vec![fast.wire_kilobytes_per_hour];
+        figures.push(Figure::new("wire, samples each second", "kB/h", each_second));
     }
     Ok(Section {
         title: "An idle agent",
         workload: format!(
-            "samples of CPU, memory, disks, network, pressure and load every 10 s, one quiet file; watched for {} s \
-             after the first batch was applied; RSS once a second, the rest once",
-            effort.idle_seconds
+            "samples of CPU, memory, disks, network, pressure and load every 10 s (and, where it says so, every \
+             second), one quiet file; watched for {} s from {} s after the first batch was applied; RSS once a second, \
+             the rest once",
+            effort.idle_seconds,
+            SETTLED.as_secs(),
         ),
         notes: vec![
             "The prototype had the same libraries and raw reads of /proc, no files to tail."
@@ -69,3 +58,53 @@ pub(crate) fn measure(programs: &Programs, effort: Effort, alone: bool) -> Resul
         figures,
     })
 }
+
+/// What an idle agent took.
+#[derive(Debug)]
+struct Idle {
+    resident_megabytes: Vec<f64>,
+    peak_megabytes: f64,
+    cpu_seconds_per_hour: f64,
+    sleeps_per_minute: f64,
+    wire_kilobytes_per_hour: f64,
+}
+
+fn watch(programs: &Programs, effort: Effort, sample_interval: &'static str) -> Result<Idle> {
+    eprintln!("idle: {} s, samples every {sample_interval}", effort.idle_seconds);
+    let folder = tempfile::Builder::new().prefix("hwbench.").tempdir_in(programs.work())?;
+    let file = load_file(folder.path());
+    std::fs::write(&file, "a quiet file\n")?;
+    let load = Load { file, sample_interval, bulk_seal_after: None };
+    let site = Site::new(programs, &load)?;
+    let mut agent = site.start_agent()?;
+    site.until("the line and a sample are in the ledger", || {
+        agent.usage()?;
+        Ok(site.records_read("bulk")? > 0 && site.records_read("live")? > 0)
+    })?;
+    std::thread::sleep(SETTLED);
+    let (before, wire_before) = (agent.usage()?, site.aggregator.loopback_bytes()?);
+    let begun = Instant::now();
+    let span = Duration::from_secs(u64::from(effort.idle_seconds));
+    let mut resident_megabytes = Vec::new();
+    while begun.elapsed() < span {
+        std::thread::sleep(Duration::from_secs(1));
+        resident_megabytes.push(agent.usage()?.resident_bytes / 1e6);
+    }
+    let (after, wire_after) = (agent.usage()?, site.aggregator.loopback_bytes()?);
+    let hours = begun.elapsed().as_secs_f64() / 3600.0;
+    // Ticks of 10 ms are coarse for so little; ended threads are missing in the finer count.
+    let cpu_seconds = (after.cpu_seconds_of_threads - before.cpu_seconds_of_threads)
+        .max(after.cpu_seconds - before.cpu_seconds - 0.01);
+    #[expect(clippy::cast_precision_loss, reason = "bytes of a minute")]
+    let wire_bytes = (wire_after - wire_before) as f64;
+    Ok(Idle {
+        resident_megabytes,
+        peak_megabytes: after.resident_bytes_peak / 1e6,
+        cpu_seconds_per_hour: cpu_seconds / hours,
+        sleeps_per_minute: (after.sleeps - before.sleeps) / (hours * 60.0),
+        wire_kilobytes_per_hour: wire_bytes / 1e3 / hours,
+    })
+}
+
+/// The start is over by then, and what it brought along: first looks at files, a host that was asked for facts.
+const SETTLED: Duration = Duration::from_secs(5);

@@ -87,6 +87,8 @@ pub(crate) struct Usage {
     pub(crate) resident_bytes_peak: f64,
     /// What it caused to be written to disks.
     pub(crate) disk_bytes: f64,
+    /// How often its threads that run went to sleep.
+    pub(crate) sleeps: f64,
 }
 
 impl Usage {
@@ -109,6 +111,7 @@ impl Usage {
             resident_bytes: value(&status, "VmRSS:")? * 1024.0,
             resident_bytes_peak: value(&status, "VmHWM:")? * 1024.0,
             disk_bytes: value(&io, "write_bytes:")? - cancelled,
+            sleeps: sleeps_of_threads(id)?,
         })
     }
 }
@@ -129,6 +132,16 @@ fn cpu_seconds_of_threads(id: u32) -> Result<f64> {
         seconds += nanos / 1e9;
     }
     Ok(seconds)
+}
+
+fn sleeps_of_threads(id: u32) -> Result<f64> {
+    let mut sleeps = 0.0;
+    for thread in read_dir(format!("/proc/{id}/task"))? {
+        // As above.
+        let Ok(text) = read_to_string(thread?.path().join("status")) else { continue };
+        sleeps += value(&text, "voluntary_ctxt_switches:")?;
+    }
+    Ok(sleeps)
 }
 
 #[cfg(test)]

@@ -31,6 +31,13 @@ impl Programs {
         Ok(Self { beside, work })
     }
 
+    /// Bytes of a program's file.
+    pub(crate) fn size(&self, name: &str) -> Result<u64> {
+        let path = self.beside.join(name);
+        let found = std::fs::metadata(&path).with_context(|| format!("look at {path:?}"))?;
+        Ok(found.len())
+    }
+
     /// The folder whose disk is measured.
     pub(crate) fn work(&self) -> &Path {
         &self.work
