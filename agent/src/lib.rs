@@ -25,8 +25,6 @@ pub mod tail;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
@@ -40,12 +38,12 @@ use self::clock::Clocks;
 use self::config::{Config, SampleConfig};
 use self::enrol::{EnrolmentState, StateError};
 use self::sample::{Sampler, Schedule};
-use self::ship::{Ship, ShipError, Standing};
+use self::ship::{SessionPath, Ship, ShipError, Standing};
 use self::shutdown::Shutdown;
 use self::spool::{HostFacts, OpenError, Spool, SpoolError, SpoolView, SpoolWriter};
 use self::stages::Stages;
 use self::status::StatusSource;
-use self::tail::{FileStatuses, TailError};
+use self::tail::{FileStatuses, TailError, TailStop};
 
 /// Why the agent ended. Its service manager starts it again.
 #[derive(Debug, thiserror::Error)]
@@ -98,7 +96,9 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), AgentError> {
     let spool = thread.start().map_err(|source| AgentError::Thread { name: "spool", source })?;
 
     let (standing, stands) = watch::channel(Standing::default());
-    let (files, stop) = (FileStatuses::default(), Arc::new(AtomicBool::new(false)));
+    let path = SessionPath::default();
+    let stop = TailStop::new().map_err(|source| AgentError::Thread { name: "tail", source })?;
+    let files = FileStatuses::default();
     let (sampling, sampled_until) = channel();
     let mut stages = Stages::new();
     let sample = SampleStage::new(&config, &device, writer, reader.view());
@@ -106,7 +106,8 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), AgentError> {
         sample.run(&sampled_until);
         Ok(())
     })?;
-    let (tailed, tail_stop, tail_files) = (config.clone(), Arc::clone(&stop), Arc::clone(&files));
+    let (tailed, tail_stop, tail_files) =
+        (config.clone(), stop.clone(), FileStatuses::clone(&files));
     stages.start("tail", move || {
         tail::run(&tailed, landing, &tail_stop, &tail_files).map_err(AgentError::Tail)
     })?;
@@ -115,6 +116,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), AgentError> {
         device: device.id.to_string(),
         started: Instant::now(),
         standing: stands,
+        path: path.clone(),
         spool: reader.view(),
         files,
     };
@@ -131,12 +133,13 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), AgentError> {
         spool: reader,
         clocks,
         standing,
+        path,
     };
     info!(device = %device.id, name = device.name, tails = config.tails.len(), "ready");
 
     let reading = async {
         shutdown.ordered().await;
-        stop.store(true, Ordering::Relaxed);
+        stop.order();
         drop(sampling);
         std::future::pending::<()>().await;
     };
@@ -146,7 +149,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), AgentError> {
         () = reading => Ok(()),
         () = serve_status(&config, status) => Ok(()),
     };
-    stop.store(true, Ordering::Relaxed);
+    stop.order();
     let ended = tokio::task::spawn_blocking(move || {
         let spooled = spool.stop();
         stages.join();

@@ -38,7 +38,7 @@ use crate::spool::SpoolReader;
 pub(crate) use self::dial::SOCKET_BUFFER_BYTES;
 pub use self::fault::SessionFault;
 pub use self::reach::{Reached, reach};
-pub use self::standing::{Connected, Link, Standing};
+pub use self::standing::{Connected, Link, SessionPath, Standing};
 
 /// What the ship stage works with.
 #[derive(Debug)]
@@ -59,6 +59,8 @@ pub struct Ship {
     pub clocks: Clocks,
     /// Where people see how it stands.
     pub standing: watch::Sender<Standing>,
+    /// Where they find the present session's figures.
+    pub path: SessionPath,
 }
 
 /// Why the ship stage can't go on.
@@ -142,6 +144,7 @@ impl Ship {
             Ok(connection) => connection,
             Err(fault) => return failed(fault),
         };
+        self.path.set(Some(connection.clone()));
         let session = Session {
             connection,
             address,
@@ -152,6 +155,7 @@ impl Ship {
             window: u16::try_from(self.config.max_in_flight).unwrap_or(u16::MAX),
         };
         let ended = session.run(shutdown).await;
+        self.path.set(None);
         // The node hears of the closing, if it hears anything.
         let _ = tokio::time::timeout(CLOSE_WAIT, endpoint.wait_idle()).await;
         Ok(ended)

@@ -24,7 +24,8 @@
 //!
 //! What is decided stands in `resume` and `divergence` (pure), what is read in `file` and `lines`, where files are in
 //! `discover`, and [`Tail::turn`] brings them together; it never sleeps. [`run`] is the thread around
-//! it, woken by inotify and once a second in any case.
+//! it, woken by inotify and once a second in any case; every ten seconds where all there is to see are files at
+//! rest on local filesystems, of whose changes the kernel tells.
 //!
 //! Never here: a line that is emitted before its end has come, unless the file is closed for good; a
 //! symlink or anything but a regular file that is opened; a compressed file that holds no known run.
@@ -40,6 +41,7 @@ mod known;
 mod lines;
 mod notice;
 mod resume;
+mod stop;
 mod survey;
 mod turn;
 mod watch;
@@ -47,7 +49,6 @@ mod watch;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -57,6 +58,7 @@ use headwater_protocol::record::{Fingerprint, Gap, Part, SourceInfo};
 pub use self::access::Refusal;
 pub(crate) use self::access::name_of;
 pub use self::notice::{Notice, Severity};
+pub use self::stop::TailStop;
 pub use self::survey::{Survey, survey};
 pub use self::turn::{Tail, Turn, Wake};
 use crate::config::Config;
@@ -299,40 +301,50 @@ pub enum TailError {
     Landing(#[source] LandingClosed),
 }
 
-/// Tails until it is told to stop; then it ends within [`SHUTDOWN_LOOK`]. Blocks: it wants a thread.
+/// Tails until it is told to stop. Blocks: it wants a thread.
 ///
 /// # Errors
 /// When the landing closes before.
 pub fn run(
     config: &Config,
     landing: impl Landing,
-    shutdown: &AtomicBool,
+    stop: &TailStop,
     statuses: &FileStatuses,
 ) -> Result<(), TailError> {
     let mut tail = Tail::new(&config.tails, &config.tail_limits, landing);
     let mut watch = watch::Watch::new();
     watch.failure().into_iter().for_each(|notice| notice.log());
-    while !shutdown.load(Ordering::Relaxed) {
+    let (mut is_heard, mut calm_since) = (false, Instant::now());
+    while !stop.is_ordered() {
         let turn = match tail.turn(Moment::now()) {
             Ok(turn) => turn,
-            Err(_) if shutdown.load(Ordering::Relaxed) => break,
+            Err(_) if stop.is_ordered() => break,
             Err(closed) => return Err(TailError::Landing(closed)),
         };
         turn.notices.iter().for_each(Notice::log);
         if turn.looked {
             *statuses.lock().unwrap_or_else(PoisonError::into_inner) = tail.statuses();
-            watch.keep(tail.folders());
+            is_heard = !watch.keep(tail.folders());
         }
-        let pause = if turn.busy { Duration::ZERO } else { SHUTDOWN_LOOK };
-        tail.handle_wake(&watch.wait(pause));
+        if !(turn.calm && is_heard && watch.hears_of(tail.open_files())) {
+            calm_since = Instant::now();
+        }
+        let rests = calm_since.elapsed() >= CALM_FOR;
+        let look_at = if rests { Instant::now() + CALM_LOOK_EVERY } else { turn.look_at };
+        let idle = look_at.saturating_duration_since(Instant::now());
+        let pause = if turn.busy { Duration::ZERO } else { idle };
+        tail.handle_wake(&watch.wait(pause, stop));
     }
     Ok(())
 }
+
+/// Once all files have been at rest for so long, there is a look only so often: they are looked at all the same, for
+/// writes by memory mapping make no event.
+const CALM_FOR: Duration = Duration::from_secs(3);
+const CALM_LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// Bytes of a chunk. Two whole lines of the greatest length fit, so a chunk always holds one, and it
 /// stays below what a batch aims at before compression.
 pub const CHUNK_BYTES_MAX: usize = 512 << 10;
 /// Lines of a chunk: a quarter of what a batch may hold.
 pub const CHUNK_LINES_MAX: usize = 16_384;
-/// How long at most until a stop is noticed.
-pub const SHUTDOWN_LOOK: Duration = Duration::from_millis(100);

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper of tests may fail like the test itself")]
 
+#[path = "tail/calm.rs"]
+mod calm;
 #[path = "tail/files.rs"]
 mod files;
 #[path = "tail/letting_go.rs"]

@@ -30,7 +30,11 @@ pub(super) fn run(loaded: Loaded, until: Until) -> Result<(), CliError> {
         warn!("{warning}");
     }
     let mut runtime = tokio::runtime::Builder::new_current_thread();
-    let runtime = runtime.enable_all().max_blocking_threads(BLOCKING_THREADS).build();
+    let runtime = runtime
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .thread_keep_alive(BLOCKING_THREAD_KEPT)
+        .build();
     let runtime = runtime.map_err(|error| CliError::of(Code::Failed, &error))?;
     let ended = runtime.block_on(async {
         let signals = Signals::new(until)?;
@@ -134,3 +138,5 @@ fn log(level: LogLevel) {
 
 /// Rows are read by one of them; another looks up names.
 const BLOCKING_THREADS: usize = 4;
+/// A batch is read each time that a sample was sealed: a thread of its own each time would cost more than the reading.
+const BLOCKING_THREAD_KEPT: std::time::Duration = std::time::Duration::from_secs(60);

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::fault::SessionFault;
 use super::frames;
 use super::lane::{self, LaneContext};
-use super::standing::{Connected, Link, Standing};
+use super::standing::{Connected, Standing};
 use crate::clock::{Clocks, wall_us};
 use crate::shutdown::Shutdown;
 use crate::spool::{LaneView, SpoolReader};
@@ -87,7 +87,6 @@ impl Session<'_> {
             fault = lane::run(Lane::Bulk, context) => fault,
             fault = self.answer_probes(control) => fault,
             error = self.connection.closed() => SessionFault::of(error),
-            fault = self.measure() => fault,
             () = self.drained(shutdown) => return Ended::Stopped,
         };
         Ended::Fault { fault: self.prefer_closing(fault).await, was_welcome: true }
@@ -140,21 +139,21 @@ impl Session<'_> {
     }
 
     fn show(&self, welcome: &Welcome) {
-        let path = self.connection.stats().path;
         let remote = self.connection.remote_address();
         // A socket of both families maps IPv4 into IPv6.
         let peer = SocketAddr::new(remote.ip().to_canonical(), remote.port());
-        let connected = Connected {
+        let mut connected = Connected {
             address: self.address.to_owned(),
             peer: peer.to_string(),
             node: welcome.node.escape_debug().to_string(),
             build: welcome.build.escape_debug().to_string(),
             since_us: wall_us(),
-            rtt_us: u64::try_from(path.rtt.as_micros()).unwrap_or(u64::MAX),
-            lost_packets: path.lost_packets,
-            sent_packets: path.sent_packets,
+            rtt_us: 0,
+            lost_packets: 0,
+            sent_packets: 0,
             node_ahead_us: Some(welcome.wall_us.saturating_sub(wall_us())),
         };
+        connected.measure(&self.connection);
         tracing::info!(
             address = self.address,
             peer = connected.peer,
@@ -162,21 +161,6 @@ impl Session<'_> {
             "connected"
         );
         self.standing.send_modify(|standing| standing.connect(connected));
-    }
-
-    /// Keeps the figures of the path up to date, for people.
-    async fn measure(&self) -> SessionFault {
-        loop {
-            tokio::time::sleep(MEASURE_INTERVAL).await;
-            let path = self.connection.stats().path;
-            self.standing.send_modify(|standing| {
-                if let Link::Connected(connected) = &mut standing.link {
-                    connected.rtt_us = u64::try_from(path.rtt.as_micros()).unwrap_or(u64::MAX);
-                    connected.lost_packets = path.lost_packets;
-                    connected.sent_packets = path.sent_packets;
-                }
-            });
-        }
     }
 
     /// Waits for the order to stop; then has what waits sealed, and gives it a moment to be acked.
@@ -203,5 +187,4 @@ struct Control {
 const CONTROL_PRIORITY: i32 = 2;
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);
 const CLOSING_WAIT: Duration = Duration::from_millis(200);
-const MEASURE_INTERVAL: Duration = Duration::from_secs(5);
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);

@@ -1,7 +1,9 @@
 //! How the ship stage stands, for people.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use quinn::Connection;
 use serde::{Deserialize, Serialize};
 
 /// How the ship stage stands.
@@ -58,6 +60,35 @@ pub struct Connected {
     /// round trip more or less; `None` of an agent that does not tell.
     #[serde(default)]
     pub node_ahead_us: Option<i64>,
+}
+
+/// The path of the present session, for whoever asks how it is at this moment.
+#[derive(Clone, Debug, Default)]
+pub struct SessionPath(Arc<Mutex<Option<Connection>>>);
+
+impl SessionPath {
+    /// Takes the connection of a session, or that there is none.
+    pub(super) fn set(&self, connection: Option<Connection>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = connection;
+    }
+
+    /// Brings the figures of the path up to date.
+    pub fn measure(&self, standing: &mut Standing) {
+        let connection = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (Link::Connected(connected), Some(connection)) = (&mut standing.link, &*connection) {
+            connected.measure(connection);
+        }
+    }
+}
+
+impl Connected {
+    /// Takes the figures of the path as they are at this moment.
+    pub(super) fn measure(&mut self, connection: &Connection) {
+        let path = connection.stats().path;
+        self.rtt_us = u64::try_from(path.rtt.as_micros()).unwrap_or(u64::MAX);
+        self.lost_packets = path.lost_packets;
+        self.sent_packets = path.sent_packets;
+    }
 }
 
 impl Standing {

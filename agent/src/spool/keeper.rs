@@ -30,9 +30,11 @@ use crate::killpoint;
 
 /// The source of the host's own sampler.
 const HOST_SOURCE: SourceId = SourceId(*b"headwater.host:0");
-/// How long what changed without a seal waits for its commit. An ack that is lost comes again, and a
-/// commit of its own costs an fsync.
-const LAZY_COMMIT: Duration = Duration::from_secs(1);
+/// How long what changed without a seal waits for a commit of its own, which costs two syncs. An ack that is
+/// lost comes again, so it waits for the next batch even of a host that samples every 10 s.
+const LAZY_COMMIT: Duration = Duration::from_secs(15);
+/// The same where a lane stands still: acks make room.
+const LAZY_COMMIT_WHEN_FULL: Duration = Duration::from_secs(1);
 /// How long files wait for the ledger's word after each start. A spool that was rolled back learns by
 /// then what it has forgotten; until then the file is the buffer. Long enough for a handshake on a slow
 /// link, short enough that a host without a link goes on collecting.
@@ -211,7 +213,7 @@ impl Keeper {
         if is_due(&self.bulk) {
             self.seal_bulk(now)?;
         }
-        let lazy = self.state.dirty_since.is_some_and(|since| since + LAZY_COMMIT <= now);
+        let lazy = self.lazy_commit_at().is_some_and(|at| at <= now);
         if self.state.sealed_bytes > 0 || lazy {
             self.commit()?;
         } else {
@@ -222,12 +224,17 @@ impl Keeper {
 
     /// When the next turn is due although nothing comes; `None` if never.
     fn wakes_at(&self) -> Option<Instant> {
-        let lazy = self.state.dirty_since.map(|since| since + LAZY_COMMIT);
+        let lazy = self.lazy_commit_at();
         // A lane that stands still looks again at its own pace.
         let look = self.state.look_at;
         let live = self.live.due().filter(|_| self.live.stall().is_none());
         let bulk = self.bulk.due().filter(|_| self.bulk.stall().is_none());
         [lazy, look, live, bulk].into_iter().flatten().min()
+    }
+
+    fn lazy_commit_at(&self) -> Option<Instant> {
+        let wait = if self.stands_still() { LAZY_COMMIT_WHEN_FULL } else { LAZY_COMMIT };
+        self.state.dirty_since.map(|since| since + wait)
     }
 
     fn seal_full_bulk(&mut self, now: Instant) -> Result<(), DatabaseError> {
@@ -386,10 +393,17 @@ impl Keeper {
         Ok(())
     }
 
+    /// Whoever asks sees the present state; woken is nobody by what merely waits to be sealed.
     fn show(&self) {
         let copied = self.state.host.copied().cloned();
         let (live, bulk) = (self.live.view(), self.bulk.view());
-        self.view.send_replace(SpoolView { live, bulk, copied });
+        self.view.send_if_modified(|shown| {
+            let is_news = live.is_news_after(&shown.live)
+                || bulk.is_news_after(&shown.bulk)
+                || copied != shown.copied;
+            *shown = SpoolView { live, bulk, copied };
+            is_news
+        });
     }
 
     /// Seals and commits what waits, as far as there is room.

@@ -59,6 +59,17 @@ pub struct LaneView {
     pub ack_p99: Option<Duration>,
 }
 
+impl LaneView {
+    /// Whether more has changed than that more waits to be sealed.
+    pub(super) fn is_news_after(&self, before: &Self) -> bool {
+        self.head != before.head
+            || self.stall != before.stall
+            || self.dropped_records != before.dropped_records
+            || self.ledger != before.ledger
+            || self.pending_records < before.pending_records
+    }
+}
+
 /// A lane of the spool.
 #[derive(Debug)]
 pub(super) struct LaneSpool {

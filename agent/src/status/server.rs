@@ -15,7 +15,7 @@ use tracing::debug;
 
 use super::{LaneStatus, SourceStatus, SpoolStatus, Status, own};
 use crate::clock::wall_us;
-use crate::ship::Standing;
+use crate::ship::{SessionPath, Standing};
 use crate::spool::SpoolView;
 use crate::tail::FileStatuses;
 
@@ -30,6 +30,8 @@ pub struct StatusSource {
     pub started: Instant,
     /// The ship stage.
     pub standing: watch::Receiver<Standing>,
+    /// Its session.
+    pub path: SessionPath,
     /// The spool.
     pub spool: watch::Receiver<SpoolView>,
     /// The tail.
@@ -76,6 +78,8 @@ impl StatusSource {
     #[must_use]
     pub fn status(&self) -> Status {
         let uptime = self.started.elapsed();
+        let mut ship = self.standing.borrow().clone();
+        self.path.measure(&mut ship);
         let spool = self.spool.borrow().clone();
         let files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         let sources = files.iter().map(|file| SourceStatus {
@@ -90,7 +94,7 @@ impl StatusSource {
             device: self.device.clone(),
             uptime_s: uptime.as_secs(),
             time_us: wall_us(),
-            ship: self.standing.borrow().clone(),
+            ship,
             live: LaneStatus::of(&spool.live),
             bulk: LaneStatus::of(&spool.bulk),
             copied: spool.copied.clone(),

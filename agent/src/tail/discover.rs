@@ -57,6 +57,11 @@ impl Discovery {
         self.folders.keys().map(PathBuf::as_path)
     }
 
+    /// Whether there is a folder for every pattern to begin in.
+    pub(super) fn reaches_everything(&self) -> bool {
+        self.patterns.iter().all(|pattern| self.folders.contains_key(&pattern.base))
+    }
+
     /// The first tail that names a path.
     pub(super) fn tail_of(&self, path: &Path) -> Option<usize> {
         let is_wanted = |tail: &TailConfig| tail.paths.matches(path) && !tail.exclude.matches(path);

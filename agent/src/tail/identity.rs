@@ -31,29 +31,34 @@ pub(super) struct Facts {
     pub(super) mode: u16,
     pub(super) owner: u32,
     pub(super) group: u32,
+    /// The mount that it was seen in; `None` before Linux 5.8.
+    pub(super) mount: Option<u64>,
 }
+
+const WANTED: StatxFlags =
+    StatxFlags::BASIC_STATS.union(StatxFlags::BTIME).union(StatxFlags::MNT_ID);
 
 impl Facts {
     /// Of what stands at a path; a symlink is itself.
     pub(super) fn at(path: &Path) -> io::Result<Self> {
         let flags = AtFlags::SYMLINK_NOFOLLOW;
-        Ok(Self::new(&statx(CWD, path, flags, StatxFlags::BASIC_STATS | StatxFlags::BTIME)?))
+        Ok(Self::new(&statx(CWD, path, flags, WANTED)?))
     }
 
     /// Of an open file.
     pub(super) fn of(file: &File) -> io::Result<Self> {
         let flags = AtFlags::EMPTY_PATH;
-        Ok(Self::new(&statx(file, c"", flags, StatxFlags::BASIC_STATS | StatxFlags::BTIME)?))
+        Ok(Self::new(&statx(file, c"", flags, WANTED)?))
     }
 
     fn new(raw: &Statx) -> Self {
         let nanoseconds = |time: rustix::fs::StatxTimestamp| {
             time.tv_sec.saturating_mul(1_000_000_000).saturating_add(i64::from(time.tv_nsec))
         };
-        let has_birth = StatxFlags::from_bits_retain(raw.stx_mask).contains(StatxFlags::BTIME);
+        let told = StatxFlags::from_bits_retain(raw.stx_mask);
         Self {
             key: FileKey { device: (raw.stx_dev_major, raw.stx_dev_minor), inode: raw.stx_ino },
-            born: has_birth.then(|| nanoseconds(raw.stx_btime)),
+            born: told.contains(StatxFlags::BTIME).then(|| nanoseconds(raw.stx_btime)),
             size: raw.stx_size,
             modified: nanoseconds(raw.stx_mtime),
             changed: nanoseconds(raw.stx_ctime),
@@ -62,6 +67,7 @@ impl Facts {
             mode: raw.stx_mode,
             owner: raw.stx_uid,
             group: raw.stx_gid,
+            mount: told.contains(StatxFlags::MNT_ID).then_some(raw.stx_mnt_id),
         }
     }
 

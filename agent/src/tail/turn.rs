@@ -78,6 +78,10 @@ pub struct Tail<L> {
 pub struct Turn {
     /// There is more to read at once.
     pub busy: bool,
+    /// When the next turn is due although nothing wakes the tail.
+    pub look_at: Instant,
+    /// Only a change of the files would bring anything on: none of them waits for time to pass.
+    pub calm: bool,
     /// Files were looked at: their statuses and folders may be others than before.
     pub looked: bool,
     /// What people may want to know; each thing is told once.
@@ -196,16 +200,16 @@ impl<L: Landing> Tail<L> {
     pub fn turn(&mut self, now: Moment) -> Result<Turn, LandingClosed> {
         if self.streams.is_none() {
             let Some(known) = self.landing.known() else {
-                return Ok(self.end_of_turn(false, false));
+                return Ok(self.end_of_turn(now, Looked { any: false, busy: false }));
             };
             self.adopt(Streams::new(known));
         }
         match self.look(now) {
-            Ok(Looked { any, busy }) => Ok(self.end_of_turn(busy, any)),
+            Ok(looked) => Ok(self.end_of_turn(now, looked)),
             Err(Interrupt::Closed(closed)) => Err(closed),
             Err(Interrupt::Resync) => {
                 self.forget_positions();
-                Ok(self.end_of_turn(true, true))
+                Ok(self.end_of_turn(now, Looked { any: true, busy: true }))
             }
             Err(Interrupt::Io(error)) => unreachable!("each file keeps its own errors: {error}"),
         }
@@ -224,6 +228,11 @@ impl<L: Landing> Tail<L> {
     /// The folders in which a change matters.
     pub fn folders(&self) -> impl Iterator<Item = &Path> {
         self.discovery.folders()
+    }
+
+    /// The open files, as they were seen last.
+    pub(super) fn open_files(&self) -> impl Iterator<Item = (&Path, &Facts)> {
+        self.files.values().map(|file| (file.path.as_path(), &file.facts))
     }
 
     /// The files as they stand, those that cannot be opened included.
@@ -417,8 +426,28 @@ impl<L: Landing> Tail<L> {
         }
     }
 
-    fn end_of_turn(&mut self, busy: bool, looked: bool) -> Turn {
-        Turn { busy, looked, notices: std::mem::take(&mut self.notices) }
+    fn end_of_turn(&mut self, now: Moment, Looked { any, busy }: Looked) -> Turn {
+        // Nothing is known yet, or something was found that makes another look worth while.
+        let soon = now.at + LOOK_AGAIN;
+        let look_at = self.next_scan.filter(|_| self.streams.is_some()).unwrap_or(soon);
+        Turn {
+            busy,
+            look_at,
+            calm: !busy && self.is_calm(),
+            looked: any,
+            notices: std::mem::take(&mut self.notices),
+        }
+    }
+
+    fn is_calm(&self) -> bool {
+        let is_known = self.streams.as_ref().is_some_and(|streams| !streams.files_undecided);
+        is_known
+            && self.next_scan.is_some()
+            && self.waiting.is_empty()
+            && self.packed.carriers.is_empty()
+            && !self.awaits_packed()
+            && self.discovery.reaches_everything()
+            && self.files.values().all(Tailed::waits_for_its_writer)
     }
 
     fn streams(&self) -> &Streams {
@@ -446,6 +475,8 @@ impl<L: Landing> Tail<L> {
 
 /// Files are looked at so often whether or not anything woke us.
 const SCAN_EVERY: Duration = Duration::from_secs(1);
+/// Until the next look where one scan asks for another, or the ledger's word is waited for.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// A file that gave an error is tried again after this time: often enough for a server that comes back,
 /// rarely enough for a broken disk.
 const RETRY_STALLED: Duration = Duration::from_secs(5);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use headwater_agent::clock::Clocks;
 use headwater_agent::config::{ByteCount, Config, Room, ShipConfig, SpoolConfig};
-use headwater_agent::ship::{self, Ship, ShipError, Standing};
+use headwater_agent::ship::{self, SessionPath, Ship, ShipError, Standing};
 use headwater_agent::shutdown::{self, Stop};
 use headwater_agent::spool::{self, Spool, SpoolLanding, SpoolReader, SpoolRunning, SpoolWriter};
 use headwater_agent::tail::{Chunk, Landed, Landing, Line, Start};
@@ -110,6 +110,7 @@ impl World {
             spool: reader.clone(),
             clocks,
             standing,
+            path: SessionPath::default(),
         };
         let shipping = self.runtime.spawn(ship::run(ship, shutdown));
         self.agent =

@@ -290,6 +290,8 @@ pub(crate) struct World {
     pub(crate) limits: TailLimits,
     now: Moment,
     pub(crate) notices: Vec<Notice>,
+    /// Whether after the last turn only a change of the files would bring anything on.
+    pub(crate) is_calm: bool,
 }
 
 impl World {
@@ -304,6 +306,7 @@ impl World {
             limits: Config::default().tail_limits,
             now: Moment::now(),
             notices: Vec::new(),
+            is_calm: false,
         };
         world.add_tail(&[pattern], StartAt::Beginning);
         world
@@ -392,6 +395,7 @@ impl World {
         let tail = self.tail.get_or_insert_with(|| Tail::new(tails, limits, memory.clone()));
         let turn = tail.turn(self.now).unwrap();
         self.notices.extend(turn.notices);
+        self.is_calm = turn.calm;
         turn.busy
     }
 

@@ -169,6 +169,16 @@ impl Tailed {
         }
     }
 
+    /// Whether nothing but a writer brings it on: it has its name, and is empty or read to its end.
+    pub(super) fn waits_for_its_writer(&self) -> bool {
+        let is_empty = matches!(self.role, Role::Unsettled) && self.facts.size == 0;
+        self.place == Place::Named
+            && (is_empty || (matches!(self.role, Role::Reading { .. }) && self.is_read_up()))
+            && self.held.is_none()
+            && self.owed.is_none()
+            && self.retry_at.is_none()
+    }
+
     pub(super) fn status(&self) -> FileStatus {
         FileStatus {
             path: self.path.clone(),
