@@ -64,7 +64,7 @@ fn every_line_lands_once_however_often_logs_are_rotated() {
     aggregator.stop();
     let landed = Landed::read(&aggregator.data()).unwrap();
     eprintln!(
-        "rotations: {} ({:?}), {} inodes used again, {kills} kills; {} lines in {} files, {} of them \
+        "{} rotations ({:?}), {} inodes used again, {kills} kills; {} lines in {} files, {} of them \
          between copy and truncation, of which {} are missing; {} gaps; {} s",
         storm.rotated(),
         storm.rotations,

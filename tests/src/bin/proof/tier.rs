@@ -30,6 +30,18 @@ enum Kind {
 
 /// Every tier. Goals are those of the release proof: what is counted is published with date and commit.
 pub(crate) fn all() -> Vec<Tier> {
+    let fuzzed = fuzz_targets().into_iter().map(|target| Tier {
+        name: format!("fuzz {target}"),
+        unit: "CPU seconds",
+        goal: FUZZ_SECONDS,
+        slice: FUZZ_SLICE,
+        seconds: FUZZ_SLICE,
+        kind: Kind::Fuzz,
+    });
+    all_but_fuzzing().into_iter().chain(fuzzed).collect()
+}
+
+fn all_but_fuzzing() -> Vec<Tier> {
     let tier = |name: &str, unit, (goal, slice), seconds, kind| Tier {
         name: name.to_owned(),
         unit,
@@ -39,7 +51,7 @@ pub(crate) fn all() -> Vec<Tier> {
         kind,
     };
     let counted = |test, variable, of_variable| Kind::Counted { test, variable, of_variable };
-    let mut tiers = vec![
+    vec![
         tier("simulation", "seeds", (1_000_000, 20_000), 300, Kind::Seeds),
         tier("kills", "kills", (10_000, 50), 200, counted("kills", None, 0)),
         // Two file systems, and the log and the spool of each.
@@ -64,13 +76,14 @@ pub(crate) fn all() -> Vec<Tier> {
             300,
             counted("rotations", Some("HEADWATER_ROTATIONS"), 1_000),
         ),
-    ];
-    let fuzzed = fuzz_targets().into_iter().map(|target| {
-        let name = format!("fuzz {target}");
-        tier(&name, "CPU seconds", (FUZZ_SECONDS, FUZZ_SLICE), FUZZ_SLICE, Kind::Fuzz)
-    });
-    tiers.extend(fuzzed);
-    tiers
+        tier(
+            "herd",
+            "devices",
+            (10_000, 10_000),
+            300,
+            counted("herd", Some("HEADWATER_HERD"), 10_000),
+        ),
+    ]
 }
 
 /// Processor time of each fuzz target.
@@ -154,8 +167,10 @@ mod tests {
     use super::*;
 
     fn counted(name: &str, kind: Kind, output: &str) -> Option<u64> {
+        let tier = all_but_fuzzing().into_iter().find(|tier| tier.name == name);
+        let unit = tier.map_or("", |tier| tier.unit);
         let name = name.to_owned();
-        Tier { name, unit: "images", goal: 1, slice: 1, seconds: 1, kind }.counted(output)
+        Tier { name, unit, goal: 1, slice: 1, seconds: 1, kind }.counted(output)
     }
 
     #[test]
@@ -174,5 +189,11 @@ mod tests {
         assert_eq!(counted("fuzz body", Kind::Fuzz, fuzz), Some(59));
         assert_eq!(counted("crash images", test("crash_images"), "12,345 images\n"), Some(12_345));
         assert_eq!(counted("crash images", test("crash_images"), "nothing\n"), None);
+        let rotations =
+            "cargo test --test rotations\n1105 rotations ({Renamed: 145}), 135 inodes\n";
+        assert_eq!(counted("rotations", test("rotations"), rotations), Some(1_105));
+        let herd =
+            "test herd\nherd: 10000 devices at once, all stored after 40.1s, after a kill 30 s\n";
+        assert_eq!(counted("herd", test("herd"), herd), Some(10_000));
     }
 }
