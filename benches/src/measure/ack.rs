@@ -144,7 +144,7 @@ fn report(runs: &[Run]) -> Section {
         figures: vec![
             figure("ack p50 / fdatasync p50", "", |run| run.ack_p50 / run.sync_p50)
                 .limit("1; redb's quick repair takes two fsyncs".to_owned())
-                .at_most(4.0),
+                .at_most(3.0),
             figure("the same, for certain at most", "", |run| run.ack_p50_upper / run.sync_p50),
             figure("ack p50", "ms", |run| run.ack_p50),
             figure("fdatasync p50", "ms", |run| run.sync_p50),

@@ -177,7 +177,8 @@ impl Runs {
         };
         vec![
             self.figure("sender CPU", "s/GiB", |run| run.agent.cpu_seconds / gib)
-                .at_most(25.0)
+                .at_most(12.0)
+                .limit("8 to 11, prototypes".to_owned())
                 .peer(111.8, "OpenTelemetry Collector, fsync", Better::Less),
             self.figure("zstd -3 alone, CPU", "s/GiB", |run| run.floor.cpu_seconds / gib),
             self.figure("sender CPU / zstd -3 alone", "", |run| {
@@ -189,22 +190,18 @@ impl Runs {
                 "OpenTelemetry Collector, fsync",
                 Better::Less,
             ),
-            self.figure("aggregator CPU", "s/GiB", |run| run.aggregator.cpu_seconds / gib).peer(
-                7.2,
-                "a bare OTLP receiver: write(2), no ledger",
-                Better::Less,
-            ),
+            self.figure("aggregator CPU", "s/GiB", |run| run.aggregator.cpu_seconds / gib)
+                .at_most(6.0)
+                .peer(7.2, "a bare OTLP receiver: write(2), no ledger", Better::Less),
             self.figure("lines, wall", "lines/s", |run| lines / run.wall_seconds).peer(
                 11_430.0,
                 "OpenTelemetry Collector, fsync",
                 Better::More,
             ),
             self.figure("time, wall", "s", |run| run.wall_seconds),
-            self.figure("agent RSS, peak", "MB", |run| run.agent.resident_bytes_peak / 1e6).peer(
-                17.0,
-                "rsyslog, disk queue",
-                Better::Less,
-            ),
+            self.figure("agent RSS, peak", "MB", |run| run.agent.resident_bytes_peak / 1e6)
+                .at_most(40.0)
+                .peer(17.0, "rsyslog, disk queue", Better::Less),
             self.figure("aggregator RSS, peak", "MB", |run| {
                 run.aggregator.resident_bytes_peak / 1e6
             }),
