@@ -37,12 +37,8 @@ impl Batch {
             let (what, value) = ("batch length", bytes.len() as u64);
             return Err(DecodeError::Value { what, value, expected: "at most 2 MiB" });
         }
-        let mut reader = Reader::new(&bytes);
-        let header = Header::decode(&mut reader)?;
-        let header_bytes = bytes.len() - reader.left();
-        let digest = Digest(reader.array("batch digest")?);
-        reader.take("batch body", header.packing.packed as usize)?;
-        reader.finish("batch")?;
+        let (header, digest, body) = parts(&bytes)?;
+        let header_bytes = bytes.len() - body.len() - DIGEST_BYTES;
         Ok(Self { header, digest, bytes, header_bytes })
     }
 
@@ -73,7 +69,7 @@ impl Batch {
     /// The packed body.
     #[must_use]
     pub fn body(&self) -> &[u8] {
-        &self.bytes[self.header_bytes + 32..]
+        &self.bytes[self.header_bytes + DIGEST_BYTES..]
     }
 
     /// The whole batch.
@@ -88,6 +84,21 @@ impl Batch {
         self.bytes
     }
 }
+
+/// Header, digest and packed body of a batch's bytes.
+///
+/// # Errors
+/// For every malformed input.
+pub(crate) fn parts(bytes: &[u8]) -> Result<(Header, Digest, &[u8]), DecodeError> {
+    let mut reader = Reader::new(bytes);
+    let header = Header::decode(&mut reader)?;
+    let digest = Digest(reader.array("batch digest")?);
+    let body = reader.take("batch body", header.packing.packed as usize)?;
+    reader.finish("batch")?;
+    Ok((header, digest, body))
+}
+
+const DIGEST_BYTES: usize = 32;
 
 /// `BLAKE3(digest before, header, body)`.
 fn chained(before: Digest, header: &[u8], body: &[u8]) -> Digest {

@@ -244,10 +244,16 @@ fn decode_packing(codec: Codec, reader: &mut Reader<'_>) -> Result<Packing, Deco
     Ok(Packing { codec, packed, unpacked })
 }
 
-fn encode_span(span: &Span, out: &mut Vec<u8>) {
+/// Appends a span's bytes.
+pub(crate) fn encode_span(span: &Span, out: &mut Vec<u8>) {
     encode_stream(span.stream, out);
     put_varint(out, span.start.position);
     put_varint(out, span.start.records);
+    encode_end(span, out);
+}
+
+/// Appends what of a span is not its stream and its start.
+pub(crate) fn encode_end(span: &Span, out: &mut Vec<u8>) {
     put_varint(out, span.end.position - span.start.position);
     put_varint(out, span.end.records - span.start.records);
     out.extend_from_slice(&span.check.0.to_le_bytes());
@@ -271,21 +277,30 @@ fn decode_spans(reader: &mut Reader<'_>) -> Result<Vec<Span>, DecodeError> {
     let count = reader.length("count of spans", limits::SPANS_PER_BATCH_MAX)?;
     let mut spans: Vec<Span> = Vec::with_capacity(count);
     for _ in 0..count {
-        let stream = decode_stream(reader)?;
-        if spans.last().is_some_and(|last| last.stream >= stream) {
+        let span = decode_span(reader)?;
+        if spans.last().is_some_and(|last| last.stream >= span.stream) {
             return Err(out_of("spans", 0, "ascending order of streams"));
         }
-        let start = Mark {
-            position: reader.varint("span start")?,
-            records: reader.varint("span records")?,
-        };
-        let end = Mark {
-            position: grown("span length", start.position, reader)?,
-            records: grown("span count", start.records, reader)?,
-        };
-        spans.push(Span { stream, start, end, check: Check(reader.u64("span check")?) });
+        spans.push(span);
     }
     Ok(spans)
+}
+
+/// Reads a span.
+pub(crate) fn decode_span(reader: &mut Reader<'_>) -> Result<Span, DecodeError> {
+    let stream = decode_stream(reader)?;
+    let start =
+        Mark { position: reader.varint("span start")?, records: reader.varint("span records")? };
+    let end = decode_end(start, reader)?;
+    Ok(Span { stream, start, end, check: Check(reader.u64("span check")?) })
+}
+
+/// Reads the end of a span from its length and its number of records.
+pub(crate) fn decode_end(start: Mark, reader: &mut Reader<'_>) -> Result<Mark, DecodeError> {
+    Ok(Mark {
+        position: grown("span length", start.position, reader)?,
+        records: grown("span count", start.records, reader)?,
+    })
 }
 
 fn grown(what: &'static str, from: u64, reader: &mut Reader<'_>) -> Result<u64, DecodeError> {

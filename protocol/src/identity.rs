@@ -122,6 +122,12 @@ impl Seq {
         NonZeroU64::new(number).map(Self)
     }
 
+    /// The one after it; `None` where numbers end.
+    #[must_use]
+    pub fn next(self) -> Option<Self> {
+        self.0.checked_add(1).map(Self)
+    }
+
     /// The plain number.
     #[must_use]
     pub fn number(self) -> u64 {

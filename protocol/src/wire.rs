@@ -4,7 +4,10 @@
 //! frames are rmp-serde; a batch is opaque bytes behind a small fixed header, so that it is appended
 //! and relayed without being opened. The first stream of a session carries `Hello` and `Welcome`;
 //! then one stream per lane: `LaneHello`, `LaneState`, batches one way, acks the other. The first stream
-//! stays open: `Probe` and `Alive` travel on it.
+//! stays open: `Probe` and `Alive` travel on it. From version 2 of the protocol on batches that follow one
+//! another travel without what follows from the one before.
+
+mod abbreviated;
 
 use std::collections::BTreeMap;
 
@@ -20,12 +23,16 @@ use crate::ledger::Refusal;
 use crate::limits;
 use crate::position::{Check, Mark, Stream};
 
+pub use abbreviated::{Abbreviated, LastBatch};
+
 /// The TLS application protocol of agents.
 pub const ALPN: &[u8] = b"headwater/1";
 /// The oldest protocol version that this build speaks.
 pub const PROTOCOL_OLDEST: u16 = 1;
 /// The newest protocol version that this build speaks.
-pub const PROTOCOL_NEWEST: u16 = 1;
+pub const PROTOCOL_NEWEST: u16 = 2;
+/// The first protocol version in which batches travel abbreviated.
+pub const PROTOCOL_ABBREVIATED: u16 = 2;
 /// Bytes of a frame's head: kind and length.
 pub const FRAME_HEAD_BYTES: usize = 5;
 
@@ -198,6 +205,8 @@ pub enum Frame {
         /// The batch.
         batch: Box<Batch>,
     },
+    /// Agent to node: a batch that follows the one before on the stream.
+    Next(Abbreviated),
     /// Node to agent.
     Ack(Ack),
     /// Node to agent: a batch was not applied. The node drops what comes until the next `LaneHello`.
@@ -220,6 +229,7 @@ const KIND_REFUSED: u8 = 7;
 const KIND_BUSY: u8 = 8;
 const KIND_PROBE: u8 = 9;
 const KIND_ALIVE: u8 = 10;
+const KIND_NEXT: u8 = 11;
 
 /// A frame's head, checked: what kind, and how many bytes follow.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -239,11 +249,11 @@ impl FrameHead {
         let kind = reader.u8("frame kind")?;
         let length = reader.u32("frame length")? as usize;
         let most = match kind {
-            KIND_BATCH => limits::BATCH_BYTES_MAX + SENT_BYTES,
+            KIND_BATCH | KIND_NEXT => limits::BATCH_BYTES_MAX + SENT_BYTES,
             KIND_HELLO..=KIND_LANE_STATE | KIND_ACK..=KIND_ALIVE => limits::CONTROL_FRAME_BYTES_MAX,
             kind => {
                 let (what, value) = ("frame kind", u64::from(kind));
-                return Err(DecodeError::Value { what, value, expected: "1 to 10" });
+                return Err(DecodeError::Value { what, value, expected: "1 to 11" });
             }
         };
         if length > most {
@@ -276,6 +286,11 @@ impl Frame {
             Self::LaneHello(hello) => (KIND_LANE_HELLO, compact(hello)),
             Self::LaneState(state) => (KIND_LANE_STATE, compact(state)),
             Self::Batch { sent, batch } => return encode_batch(*sent, batch.bytes()),
+            Self::Next(Abbreviated(bytes)) => {
+                let mut out = head(KIND_NEXT, bytes.len());
+                out.extend_from_slice(bytes);
+                return out;
+            }
             Self::Ack(ack) => (KIND_ACK, compact(ack)),
             Self::Refused(refusal) => (KIND_REFUSED, compact(refusal)),
             Self::Busy(cause, wait_ms) => (KIND_BUSY, compact(&(*cause, *wait_ms))),
@@ -305,6 +320,7 @@ impl Frame {
             }
             KIND_PROBE => Self::Probe(control("probe", payload)?),
             KIND_ALIVE => Self::Alive(control("alive", payload)?),
+            KIND_NEXT => Self::Next(Abbreviated(payload.to_vec())),
             _ => {
                 let mut reader = Reader::new(payload);
                 let wall_us = reader.i64("wall clock at sending")?;

@@ -27,7 +27,7 @@ use headwater_protocol::record::{
 };
 use headwater_protocol::rules::Rules;
 use headwater_protocol::wire::{
-    Ack, Alive, BusyCause, Frame, FrameHead, Hello, LaneHello, Welcome, negotiate,
+    Ack, Alive, BusyCause, Frame, FrameHead, Hello, LaneHello, LastBatch, Welcome, negotiate,
 };
 use proptest::prelude::*;
 
@@ -121,6 +121,26 @@ fn batch() -> Batch {
     Batch::seal(header, &packed, Tip::GENESIS.digest)
 }
 
+/// A batch that goes on where the other one ends, as it travels.
+fn next() -> Frame {
+    let first = batch();
+    let mut header = first.header().clone();
+    (header.seq, header.parent) = (Seq::new(2).unwrap(), None);
+    header.totals = header.totals.plus(header.counts);
+    (header.clock.wall_us, header.clock.mono_us) = (1_700_000_010_000_000, 10_000_042);
+    for (span, check) in header.spans.iter_mut().zip(1..) {
+        let Mark { position, records } = span.end;
+        let end = Mark { position: position + 100, records: records + 3 };
+        (span.start, span.end, span.check) = (span.end, end, Check(check));
+    }
+    let second = Batch::seal(header, first.body(), first.digest());
+    let mut last = LastBatch::default();
+    last.note(&first);
+    let sent =
+        SentClock { wall_us: 1_700_000_010_300_000, mono_us: 10_300_042, ..Default::default() };
+    Frame::Next(last.abbreviate(sent, second.bytes()).unwrap())
+}
+
 fn entry() -> Entry {
     let boot = BootId([3; 16]);
     let sent = SentClock { wall_us: 1_700_000_000_700_000, mono_us: 700_042, boot };
@@ -178,6 +198,7 @@ fn the_bytes_of_every_format_stay_the_same() {
     golden("windows-2.hex", &windows_entry().encode());
     golden("lane-hello-1.hex", &frames()[2].encode());
     golden("ack-1.hex", &frames()[5].encode());
+    golden("next-2.hex", &next().encode());
 }
 
 #[test]
@@ -256,6 +277,7 @@ fn frames() -> Vec<Frame> {
         Frame::Busy(BusyCause::Disk, 1_500),
         Frame::Probe(u64::MAX),
         Frame::Alive(Alive { probe: u64::MAX, session: 7 }),
+        next(),
     ]
 }
 
@@ -280,7 +302,9 @@ fn a_frame_above_its_limit_is_refused_by_its_head() {
     assert!(head(5, limits::BATCH_BYTES_MAX + 16).is_ok());
     assert!(head(5, limits::BATCH_BYTES_MAX + 17).is_err());
     assert!(head(1, limits::CONTROL_FRAME_BYTES_MAX + 1).is_err());
-    assert!(head(0, 1).is_err() && head(11, 1).is_err());
+    assert!(head(11, limits::BATCH_BYTES_MAX + 16).is_ok());
+    assert!(head(11, limits::BATCH_BYTES_MAX + 17).is_err());
+    assert!(head(0, 1).is_err() && head(12, 1).is_err());
 }
 
 #[test]
@@ -294,10 +318,10 @@ fn versions_from_the_future_are_named() {
     assert!(matches!(Entry::decode(&bytes), Err(DecodeError::Version { what: "entry", .. })));
     let Frame::Hello(mut hello) = frames().remove(0) else { panic!("the first frame is a hello") };
     assert_eq!(negotiate(&hello), Ok(1));
-    (hello.protocol_oldest, hello.protocol_newest) = (2, 3);
+    (hello.protocol_oldest, hello.protocol_newest) = (3, 4);
     assert!(negotiate(&hello).is_err(), "no version in common");
     (hello.protocol_oldest, hello.protocol_newest) = (1, 3);
-    assert_eq!(negotiate(&hello), Ok(1), "the newest in common");
+    assert_eq!(negotiate(&hello), Ok(2), "the newest in common");
 }
 
 #[test]

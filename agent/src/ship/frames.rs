@@ -41,7 +41,7 @@ pub(super) fn name(frame: &Frame) -> &'static str {
         Frame::Welcome(_) => "welcome",
         Frame::LaneHello(_) => "lane hello",
         Frame::LaneState(_) => "lane state",
-        Frame::Batch { .. } => "a batch",
+        Frame::Batch { .. } | Frame::Next(_) => "a batch",
         Frame::Ack(_) => "an ack",
         Frame::Refused(_) => "a refusal",
         Frame::Busy(..) => "busy",

@@ -35,6 +35,8 @@ pub(super) struct LaneContext<'a> {
     pub(super) standing: &'a watch::Sender<Standing>,
     /// Batches that may be on their way at once.
     pub(super) window: u16,
+    /// The version of the session.
+    pub(super) protocol: u16,
 }
 
 /// Drives a lane until its session ends, and says why.
@@ -128,7 +130,7 @@ impl<'a> Driver<'a> {
             let order = match transmit {
                 Transmit::Hello(hello) => {
                     self.hellos += 1;
-                    Order::Frame(Frame::LaneHello(hello).encode())
+                    Order::Hello(Frame::LaneHello(hello).encode())
                 }
                 Transmit::Row(row) => {
                     self.sent = Some(row.next());

@@ -81,6 +81,7 @@ impl Session<'_> {
             clocks: self.clocks,
             standing: self.standing,
             window: self.window.min(welcome.in_flight),
+            protocol: welcome.protocol,
         };
         let fault = tokio::select! {
             fault = lane::run(Lane::Live, context) => fault,

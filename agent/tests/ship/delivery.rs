@@ -30,6 +30,30 @@ fn what_is_spooled_arrives_once_and_is_acked() {
 }
 
 #[test]
+fn batches_that_follow_one_another_travel_abbreviated_in_sessions_of_the_present_version() {
+    for protocol in [1, 2] {
+        let mut world = World::without_agent();
+        world.node.state().protocol = protocol;
+        world.start();
+        // A batch each: the next sample waits for the ack of the one before.
+        for value in 0..10 {
+            world.agent().writer.tick(value, sample(value)).unwrap();
+            world.wait_acked(Lane::Live, u64::try_from(value).unwrap() + 1);
+        }
+        let (batches, abbreviated) = {
+            let state = world.node.state();
+            (state.batches, state.abbreviated)
+        };
+        assert!(batches >= 10, "{batches} batches");
+        // The first one after a hello is complete.
+        let expected = if protocol == 1 { 0 } else { batches - 1 };
+        assert_eq!(abbreviated, expected, "of {batches} batches in version {protocol}");
+        assert_eq!(world.node.values(), (0..10).collect::<Vec<i64>>());
+        world.node.check();
+    }
+}
+
+#[test]
 fn a_backlog_is_sent_once_a_node_can_be_reached() {
     let mut world = World::without_agent();
     let dead = loopback();

@@ -17,7 +17,8 @@ use headwater_protocol::ledger::{Outcome, ShardLedger};
 use headwater_protocol::record::{Content, Record};
 use headwater_protocol::rules::Rules;
 use headwater_protocol::wire::{
-    Ack, BusyCause, CloseCode, FRAME_HEAD_BYTES, Frame, FrameHead, PROTOCOL_NEWEST, Welcome,
+    Ack, BusyCause, CloseCode, FRAME_HEAD_BYTES, Frame, FrameHead, LastBatch, PROTOCOL_NEWEST,
+    Welcome,
 };
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Connection, Endpoint, RecvStream, SendStream, ServerConfig, VarInt};
@@ -62,6 +63,8 @@ pub(crate) struct NodeState {
     pub(crate) protocol: u16,
     pub(crate) sessions: u64,
     pub(crate) batches: u64,
+    /// Those of them that came abbreviated.
+    pub(crate) abbreviated: u64,
     pub(crate) hellos: Vec<headwater_protocol::wire::Hello>,
     first_ack: Option<Ack>,
 }
@@ -89,6 +92,7 @@ impl Node {
             protocol: PROTOCOL_NEWEST,
             sessions: 0,
             batches: 0,
+            abbreviated: 0,
             hellos: Vec::new(),
             busy_hellos: 0,
             first_ack: None,
@@ -227,21 +231,36 @@ impl LaneStream {
     async fn serve(mut self, mut receive: RecvStream) {
         let mut refusing = false;
         let mut lane = Lane::Live;
+        let mut last = LastBatch::default();
         while let Some(frame) = read(&mut receive).await {
             let goes_on = match frame {
                 Frame::LaneHello(hello) => {
                     (refusing, lane) = (false, hello.lane);
+                    last.forget();
                     let answer = self.state.lock().unwrap().greet(self.device, lane);
                     self.say(&answer).await
                 }
-                Frame::Batch { .. } if refusing => true,
-                Frame::Batch { batch, .. } => self.batch(lane, *batch, &mut refusing).await,
+                Frame::Batch { batch, .. } => {
+                    last.note(&batch);
+                    refusing || self.batch(lane, *batch, &mut refusing).await
+                }
+                Frame::Next(next) => {
+                    let (_, batch) = last.complete(&next).unwrap();
+                    self.note_abbreviated();
+                    refusing || self.batch(lane, batch, &mut refusing).await
+                }
                 other => panic!("an agent does not send {other:?}"),
             };
             if !goes_on {
                 return;
             }
         }
+    }
+
+    fn note_abbreviated(&self) {
+        let mut state = self.state.lock().unwrap();
+        assert!(state.protocol >= 2, "the session is of a version before");
+        state.abbreviated += 1;
     }
 
     async fn say(&mut self, frame: &Frame) -> bool {

@@ -44,6 +44,7 @@ pub(super) fn name(frame: &Frame) -> &'static str {
         Frame::LaneHello(_) => "a lane's hello",
         Frame::LaneState(_) => "a lane's state",
         Frame::Batch { .. } => "a batch",
+        Frame::Next(_) => "an abbreviated batch",
         Frame::Ack(_) => "an ack",
         Frame::Refused(_) => "a refusal",
         Frame::Busy(..) => "a busy",

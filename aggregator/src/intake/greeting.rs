@@ -55,6 +55,8 @@ pub(super) struct Greeted {
     pub(super) name: String,
     /// The boot of its host, as it says.
     pub(super) boot: BootId,
+    /// The version that both speak.
+    pub(super) protocol: u16,
     /// The number of its process, as it says.
     pub(super) process: u64,
     pub(super) stream: (SendStream, RecvStream),
@@ -89,6 +91,7 @@ pub(super) async fn greet(context: &Context, connection: &Connection) -> Result<
         build: short(&hello.build),
         name: short(&hello.name),
         boot: hello.boot,
+        protocol,
         process: hello.session,
         stream: (send, recv),
     })

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use headwater_protocol::batch::Batch;
 use headwater_protocol::entry::SentClock;
 use headwater_protocol::identity::Lane;
-use headwater_protocol::wire::{Ack, BusyCause, Frame, LaneHello};
+use headwater_protocol::wire::{Ack, BusyCause, Frame, LaneHello, LastBatch, PROTOCOL_ABBREVIATED};
 use quinn::{RecvStream, SendStream};
 use tokio::sync::mpsc;
 
@@ -60,24 +60,40 @@ struct Reading<'a> {
 impl Reading<'_> {
     async fn run(self, hello: LaneHello, mut recv: RecvStream) -> Result<(), End> {
         self.hello(hello).await?;
+        let mut last = LastBatch::default();
         while let Some((frame, bytes)) = frames::read(&mut recv).await? {
             match frame {
-                Frame::LaneHello(hello) => self.hello(hello).await?,
+                Frame::LaneHello(hello) => {
+                    last.forget();
+                    self.hello(hello).await?;
+                }
                 Frame::Batch { sent, batch } => {
-                    let arrived = Instant::now();
-                    self.check(&batch, bytes)?;
-                    killpoint::pass("intake.before_append");
-                    if let Some(credit) = self.admit(arrived, &batch, bytes).await {
-                        let reply = self.reply(arrived, credit);
-                        let sent = SentClock { boot: self.session.boot, ..sent };
-                        self.session.node.options.fold.append(batch, sent, reply).await;
-                    }
+                    last.note(&batch);
+                    self.batch(sent, batch, bytes).await?;
+                }
+                Frame::Next(next) if self.session.protocol >= PROTOCOL_ABBREVIATED => {
+                    let (sent, batch) = last.complete(&next).map_err(PeerFault::Malformed)?;
+                    drop(next);
+                    self.batch(sent, Box::new(batch), bytes).await?;
                 }
                 other => {
                     let (found, expected) = (frames::name(&other), "a batch");
                     return Err(PeerFault::Unexpected { found, expected }.into());
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Hands a batch to the fold, `bytes` of which came.
+    async fn batch(&self, sent: SentClock, batch: Box<Batch>, bytes: usize) -> Result<(), End> {
+        let arrived = Instant::now();
+        self.check(&batch, bytes)?;
+        killpoint::pass("intake.before_append");
+        if let Some(credit) = self.admit(arrived, &batch).await {
+            let reply = self.reply(arrived, credit);
+            let sent = SentClock { boot: self.session.boot, ..sent };
+            self.session.node.options.fold.append(batch, sent, reply).await;
         }
         Ok(())
     }
@@ -122,13 +138,13 @@ impl Reading<'_> {
     }
 
     /// Room for a batch, once there is some; `None` if the batch is not taken.
-    async fn admit(&self, arrived: Instant, batch: &Batch, bytes: usize) -> Option<Credit> {
+    async fn admit(&self, arrived: Instant, batch: &Batch) -> Option<Credit> {
         let options = &self.session.node.options;
         if self.deaf.load(Ordering::Relaxed) {
             options.metrics.refuse("deaf");
             return None;
         }
-        let credit = self.credit.batch(bytes).await;
+        let credit = self.credit.batch(batch.bytes().len()).await;
         // It may have gone deaf while this batch waited.
         if self.deaf.load(Ordering::Relaxed) {
             options.metrics.refuse("deaf");

@@ -27,6 +27,8 @@ pub(super) struct SessionContext {
     pub(super) device: DeviceId,
     /// The boot of its host: what its monotonic clock counts from.
     pub(super) boot: BootId,
+    /// The version that both speak.
+    pub(super) protocol: u16,
     pub(super) credit: SessionCredit,
     /// A place per lane for its one stream.
     streams: [Arc<Semaphore>; Lane::ALL.len()],
@@ -92,6 +94,7 @@ async fn serve(
         node: Arc::clone(context),
         device,
         boot: greeted.boot,
+        protocol: greeted.protocol,
         credit: context.pool.share(),
         streams: Lane::ALL.map(|_| Arc::new(Semaphore::new(1))),
     });

@@ -36,7 +36,7 @@ use headwater_protocol::record::{
     Cause, Content, Event, Fingerprint, Gap, Part, Record, Sample, Series, SourceInfo,
 };
 use headwater_protocol::wire::{
-    Ack, BusyCause, FRAME_HEAD_BYTES, Frame, Hello, LaneHello, Welcome,
+    Ack, BusyCause, FRAME_HEAD_BYTES, Frame, Hello, LaneHello, LastBatch, Welcome,
 };
 
 const FILE: Stream =
@@ -183,10 +183,29 @@ fn frames() -> Vec<Frame> {
         Frame::LaneHello(LaneHello { lane: Lane::Bulk, receipt: Some(receipt) }),
         Frame::LaneState(state.ledger().lane_state(DeviceId([1; 16]), Lane::Bulk, log)),
         Frame::Batch { sent: sent(), batch: Box::new(batch(3)) },
+        following(&batch(3)),
         Frame::Ack(Ack { lane: Lane::Live, tip: batch(0).tip(), receipt }),
         Frame::Refused(BatchRefusal::Fork),
         Frame::Busy(BusyCause::Disk, 1_500),
     ]
+}
+
+/// A batch that goes on where another one ends, as it travels.
+fn following(first: &Batch) -> Frame {
+    let mut header = first.header().clone();
+    (header.seq, header.parent) = (header.seq.next().expect("a small number"), None);
+    header.totals = header.totals.plus(header.counts);
+    for span in &mut header.spans {
+        let length = span.end.position - span.start.position;
+        let records = span.end.records - span.start.records;
+        span.start = span.end;
+        span.end =
+            Mark { position: span.end.position + length, records: span.end.records + records };
+    }
+    let second = Batch::seal(header, first.body(), first.digest());
+    let mut last = LastBatch::default();
+    last.note(first);
+    Frame::Next(last.abbreviate(sent(), second.bytes()).expect("it follows"))
 }
 
 /// A frame without its length.

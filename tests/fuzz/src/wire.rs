@@ -11,7 +11,7 @@ use headwater_protocol::limits;
 use headwater_protocol::position::{Check, Mark, Stream};
 use headwater_protocol::record::{Content, Record};
 use headwater_protocol::wire::{
-    FRAME_HEAD_BYTES, Frame, FrameHead, PROTOCOL_NEWEST, PROTOCOL_OLDEST, negotiate,
+    FRAME_HEAD_BYTES, Frame, FrameHead, LastBatch, PROTOCOL_NEWEST, PROTOCOL_OLDEST, negotiate,
 };
 
 use crate::memory::bounded;
@@ -23,6 +23,7 @@ pub(crate) const OPENED_BYTES_MAX: usize = (16 << 20) + limits::BODY_BYTES_MAX;
 
 /// A stream of frames as it comes: heads, and what they announce.
 pub(crate) fn frames(mut bytes: &[u8]) {
+    let mut last = LastBatch::default();
     while let Some((head, after)) = bytes.split_first_chunk::<FRAME_HEAD_BYTES>() {
         let Ok(head) = FrameHead::parse(*head) else { return };
         assert!(head.length() <= limits::BATCH_BYTES_MAX + 16, "a frame has a limit");
@@ -32,8 +33,22 @@ pub(crate) fn frames(mut bytes: &[u8]) {
             let taken = FRAME_HEAD_BYTES + payload.len();
             assert_eq!(frame.encode(), bytes[..taken], "a batch has one encoding");
             open(batch);
+            last.note(batch);
         } else {
             comes_back(&frame);
+        }
+        match &frame {
+            Frame::Next(next) => {
+                let (mut sender, mut node) = (last.clone(), last.clone());
+                let Ok((sent, batch)) = last.complete(next) else { return };
+                let again = sender.abbreviate(sent, batch.bytes());
+                let again = again.expect("a batch that was completed follows the one before");
+                let again = node.complete(&again).expect("what is abbreviated can be completed");
+                assert_eq!(again, (sent, batch.clone()), "it comes back");
+                open(&batch);
+            }
+            Frame::LaneHello(_) => last.forget(),
+            _ => {}
         }
         bytes = rest;
     }

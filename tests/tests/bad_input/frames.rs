@@ -20,6 +20,8 @@ enum Wrong {
     BatchBeforeItsLane,
     BodyTooLarge,
     AnotherDevice,
+    AbbreviatedBeforeItsTime,
+    AbbreviatedAfterNothing,
 }
 
 #[test]
@@ -34,6 +36,8 @@ fn each_wrong_session_is_closed_with_its_code_and_the_other_device_goes_on() {
         (Wrong::BatchBeforeItsLane, CloseCode::Protocol, "expected"),
         (Wrong::BodyTooLarge, CloseCode::Protocol, "body length"),
         (Wrong::AnotherDevice, CloseCode::Identity, "certificate says"),
+        (Wrong::AbbreviatedBeforeItsTime, CloseCode::Protocol, "an abbreviated batch came"),
+        (Wrong::AbbreviatedAfterNothing, CloseCode::Protocol, "a batch before it"),
     ];
     for (wrong, code, words) in cases {
         let (closed, reason) = talk(stage.say(wrong));
@@ -78,7 +82,8 @@ impl Stage {
             stream.say(&Frame::Hello(hello(99, 100)).encode()).await;
             return peer.closed().await.unwrap();
         }
-        let peer = Peer::greeted(&self.intruder, &self.address).await;
+        let newest = if let Wrong::AbbreviatedAfterNothing = wrong { 2 } else { 1 };
+        let peer = Peer::greeted_as(hello(1, newest), &self.intruder, &self.address).await;
         let mut stream = match wrong {
             Wrong::BatchBeforeItsLane | Wrong::FrameOfGarbage => peer.open().await,
             _ => peer.lane(Lane::Bulk).await.0,
@@ -97,6 +102,9 @@ impl Stage {
             Wrong::BatchBeforeItsLane => frame_of(batch(own, &state)),
             Wrong::BodyTooLarge => frame_of(batch_of(own, &state, &bomb(8_192, 22), 1 << 30)),
             Wrong::AnotherDevice => frame_of(batch(device_of(&other), &state)),
+            Wrong::AbbreviatedBeforeItsTime | Wrong::AbbreviatedAfterNothing => {
+                [frame_head(11, 40), vec![0; 40]].concat()
+            }
         };
         stream.say(&bytes).await;
         peer.closed().await.unwrap()

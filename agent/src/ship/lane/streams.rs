@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use headwater_protocol::chain::Row;
 use headwater_protocol::identity::Lane;
-use headwater_protocol::wire::{Frame, encode_batch};
+use headwater_protocol::wire::{Frame, LastBatch, PROTOCOL_ABBREVIATED, encode_batch};
 use quinn::{RecvStream, SendStream};
 use tokio::sync::mpsc;
 
@@ -15,7 +15,8 @@ use crate::ship::frames;
 /// What the driver has written.
 #[derive(Debug)]
 pub(super) enum Order {
-    Frame(Vec<u8>),
+    /// A hello: what comes after it is complete again.
+    Hello(Vec<u8>),
     /// A row, as long as no later hello was said.
     Row(Row, u64),
 }
@@ -54,10 +55,14 @@ impl Writer<'_> {
         mut stream: SendStream,
         mut orders: mpsc::Receiver<Order>,
     ) -> SessionFault {
+        let mut last = LastBatch::default();
         while let Some(order) = orders.recv().await {
             let written = match order {
-                Order::Frame(frame) => frames::write(&mut stream, frame).await,
-                Order::Row(row, greeting) => self.row(&mut stream, row, greeting).await,
+                Order::Hello(frame) => {
+                    last.forget();
+                    frames::write(&mut stream, frame).await
+                }
+                Order::Row(row, greeting) => self.row(&mut stream, &mut last, row, greeting).await,
             };
             if let Err(fault) = written {
                 return fault;
@@ -69,6 +74,7 @@ impl Writer<'_> {
     async fn row(
         &self,
         stream: &mut SendStream,
+        last: &mut LastBatch,
         row: Row,
         greeting: u64,
     ) -> Result<(), SessionFault> {
@@ -78,7 +84,14 @@ impl Writer<'_> {
         let batch = self.context.spool.read(self.lane, row).await.map_err(SessionFault::Row)?;
         match batch {
             Some(batch) => {
-                frames::write(stream, encode_batch(self.context.clocks.sent(), &batch)).await
+                let sent = self.context.clocks.sent();
+                let is_spoken = self.context.protocol >= PROTOCOL_ABBREVIATED;
+                let next = is_spoken.then(|| last.abbreviate(sent, &batch)).flatten();
+                let frame = match next {
+                    Some(next) => Frame::Next(next).encode(),
+                    None => encode_batch(sent, &batch),
+                };
+                frames::write(stream, frame).await
             }
             None => {
                 // The driver is gone only if the session is.

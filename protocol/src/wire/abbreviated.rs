@@ -1,0 +1,209 @@
+//! Abbreviated batches: of the header only what does not follow from the batch before on the same stream.
+//!
+//! Most batches of a lane follow the one before: same device, epoch and boot, the next seq, streams that go
+//! on where they ended, totals that grow by what is in them, a digest that is chained on the last. The node
+//! completes such a batch before anything else is done with it, so that no reader of the log ever needs
+//! another entry. Both ends begin anew with every hello of the lane: the first batch after it is complete.
+
+use crate::batch::{Batch, parts};
+use crate::codec::{DecodeError, Reader, put_varint, put_zigzag};
+use crate::entry::SentClock;
+use crate::header::{Clock, Codec, Counts, Header, Packing};
+use crate::header::{decode_end, decode_span, encode_end, encode_span};
+use crate::identity::{BootId, Digest};
+use crate::limits;
+use crate::position::{Check, Span};
+
+/// A batch as it travels, without what follows from the one before. Nothing of it was looked at yet.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Abbreviated(pub(super) Vec<u8>);
+
+/// The last batch on a lane's stream: what the next one is abbreviated by, and completed.
+#[derive(Clone, Debug, Default)]
+pub struct LastBatch(Option<(Header, Digest)>);
+
+const FLAG_REKEYED: u8 = 1;
+const FLAG_ZSTD: u8 = 2;
+/// Gaps are in the batch: their counts follow.
+const FLAG_GAPS: u8 = 4;
+/// Bytes of the digest that travel: they tell that both ends completed the same.
+const DIGEST_BYTES: usize = 8;
+
+impl LastBatch {
+    /// The lane said hello: the next batch is complete.
+    pub fn forget(&mut self) {
+        self.0 = None;
+    }
+
+    /// A complete batch was sent, or came.
+    pub fn note(&mut self, batch: &Batch) {
+        self.0 = Some((batch.header().clone(), batch.digest()));
+    }
+
+    /// Abbreviates the bytes of a batch that is to be sent; `None` if it does not follow the last one, and is sent
+    /// complete. Either way it is the last one from now on.
+    pub fn abbreviate(&mut self, sent: SentClock, batch: &[u8]) -> Option<Abbreviated> {
+        // Bytes that are no batch are refused by the node, in words.
+        let (header, digest, body) = match parts(batch) {
+            Ok(parts) => parts,
+            Err(_) => {
+                self.forget();
+                return None;
+            }
+        };
+        let last = self.0.replace((header, digest));
+        let (header, _) = self.0.as_ref()?;
+        let (last, _) = last?;
+        if !follows(header, &last) {
+            return None;
+        }
+        let mut out = Vec::with_capacity(64 + 16 * header.spans.len() + body.len());
+        encode(header, &last, sent, &mut out);
+        out.extend_from_slice(&digest.0[..DIGEST_BYTES]);
+        out.extend_from_slice(body);
+        Some(Abbreviated(out))
+    }
+
+    /// Completes a batch that came, which is the last one from now on. The clock at sending is of the boot that the
+    /// batch names.
+    ///
+    /// # Errors
+    /// For every malformed input, for a batch that follows no other, and if what comes of it is not the batch that
+    /// was abbreviated.
+    pub fn complete(&mut self, next: &Abbreviated) -> Result<(SentClock, Batch), DecodeError> {
+        let what = "abbreviated batch";
+        let expected = "a batch before it on the stream";
+        let (last, before) =
+            self.0.as_ref().ok_or(DecodeError::Value { what, value: 0, expected })?;
+        let mut reader = Reader::new(&next.0);
+        let (header, sent) = decode(&mut reader, last)?;
+        let start: [u8; DIGEST_BYTES] = reader.array("batch digest")?;
+        let body = reader.take("batch body", reader.left())?;
+        let packed = u32::try_from(body.len()).unwrap_or(u32::MAX);
+        let header = Header { packing: Packing { packed, ..header.packing }, ..header };
+        // What holds of any batch holds of this one: it is judged by its bytes.
+        let batch = Batch::parse(Batch::seal(header, body, *before).into_bytes())?;
+        if batch.digest().0[..DIGEST_BYTES] != start {
+            return Err(DecodeError::Digest { what });
+        }
+        self.note(&batch);
+        Ok((sent, batch))
+    }
+}
+
+/// Whether a batch goes on where the last one ended, so that it can be told by what is new in it.
+fn follows(header: &Header, last: &Header) -> bool {
+    header.parent.is_none()
+        && (header.device, header.lane, header.epoch) == (last.device, last.lane, last.epoch)
+        && last.seq.next() == Some(header.seq)
+        && header.clock.boot == last.clock.boot
+        && header.totals == last.totals.plus(header.counts)
+}
+
+fn encode(header: &Header, last: &Header, sent: SentClock, out: &mut Vec<u8>) {
+    let counts = header.counts;
+    let has_gaps = counts.gaps > 0 || counts.gap_records > 0 || counts.gap_bytes > 0;
+    let zstd = matches!(header.packing.codec, Codec::Zstd);
+    let flag = |is_set, flag| if is_set { flag } else { 0 };
+    out.push(
+        flag(header.rekeyed, FLAG_REKEYED) | flag(zstd, FLAG_ZSTD) | flag(has_gaps, FLAG_GAPS),
+    );
+    put_since(out, header.lane_state, last.lane_state);
+    put_zigzag(out, header.clock.wall_us.wrapping_sub(last.clock.wall_us));
+    put_since(out, header.clock.mono_us, last.clock.mono_us);
+    put_zigzag(out, sent.wall_us.wrapping_sub(header.clock.wall_us));
+    put_since(out, sent.mono_us, header.clock.mono_us);
+    put_varint(out, counts.records);
+    if has_gaps {
+        put_varint(out, counts.gaps);
+        put_varint(out, counts.gap_records);
+        put_varint(out, counts.gap_bytes);
+    }
+    put_varint(out, header.spans.len() as u64);
+    for span in &header.spans {
+        let place = last.spans.binary_search_by_key(&span.stream, |span| span.stream).ok();
+        match place.filter(|place| last.spans[*place].end == span.start) {
+            Some(place) => {
+                put_varint(out, place as u64 + 1);
+                encode_end(span, out);
+            }
+            None => {
+                put_varint(out, 0);
+                encode_span(span, out);
+            }
+        }
+    }
+    put_varint(out, u64::from(header.packing.unpacked));
+}
+
+/// A header without the length of its body, and the device's clocks at sending.
+fn decode(reader: &mut Reader<'_>, last: &Header) -> Result<(Header, SentClock), DecodeError> {
+    let flags = reader.u8("batch flags")?;
+    if flags & !(FLAG_REKEYED | FLAG_ZSTD | FLAG_GAPS) != 0 {
+        return Err(outside("batch flags", u64::from(flags), "known flags"));
+    }
+    let lane_state = since(reader.zigzag("lane state")?, last.lane_state);
+    let clock = Clock {
+        wall_us: last.clock.wall_us.wrapping_add(reader.zigzag("wall clock")?),
+        boot: last.clock.boot,
+        mono_us: since(reader.zigzag("monotonic clock")?, last.clock.mono_us),
+    };
+    let sent = SentClock {
+        wall_us: clock.wall_us.wrapping_add(reader.zigzag("wall clock at sending")?),
+        mono_us: since(reader.zigzag("monotonic clock at sending")?, clock.mono_us),
+        boot: BootId::default(),
+    };
+    let mut counts = Counts { records: reader.varint("count of records")?, ..Counts::default() };
+    if flags & FLAG_GAPS != 0 {
+        counts.gaps = reader.varint("count of gaps")?;
+        counts.gap_records = reader.varint("count of gap records")?;
+        counts.gap_bytes = reader.varint("count of gap bytes")?;
+    }
+    let count = reader.length("count of spans", limits::SPANS_PER_BATCH_MAX)?;
+    let mut spans = Vec::with_capacity(count);
+    for _ in 0..count {
+        spans.push(decode_next_span(reader, &last.spans)?);
+    }
+    let unpacked = reader.varint("unpacked length")?;
+    let unpacked = u32::try_from(unpacked)
+        .map_err(|_| outside("unpacked length", unpacked, "4 MiB at most"))?;
+    let codec = if flags & FLAG_ZSTD == 0 { Codec::Plain } else { Codec::Zstd };
+    let header = Header {
+        device: last.device,
+        lane: last.lane,
+        epoch: last.epoch,
+        seq: last.seq.next().ok_or(outside("seq", last.seq.number(), "less than 2^64 - 1"))?,
+        parent: None,
+        rekeyed: flags & FLAG_REKEYED != 0,
+        lane_state,
+        clock,
+        counts,
+        totals: last.totals.plus(counts),
+        spans,
+        packing: Packing { codec, packed: 0, unpacked },
+    };
+    Ok((header, sent))
+}
+
+fn decode_next_span(reader: &mut Reader<'_>, last: &[Span]) -> Result<Span, DecodeError> {
+    let place = reader.varint("place of a span")?;
+    let Some(place) = place.checked_sub(1) else { return decode_span(reader) };
+    let before = usize::try_from(place).ok().and_then(|place| last.get(place));
+    let Span { stream, end: start, .. } =
+        *before.ok_or(outside("place of a span", place, "a span of the batch before"))?;
+    let end = decode_end(start, reader)?;
+    Ok(Span { stream, start, end, check: Check(reader.u64("span check")?) })
+}
+
+/// Appends by how much a number grew; the other way round it is a negative one.
+fn put_since(out: &mut Vec<u8>, number: u64, before: u64) {
+    put_zigzag(out, number.wrapping_sub(before).cast_signed());
+}
+
+fn since(by: i64, before: u64) -> u64 {
+    before.wrapping_add(by.cast_unsigned())
+}
+
+fn outside(what: &'static str, value: u64, expected: &'static str) -> DecodeError {
+    DecodeError::Value { what, value, expected }
+}
