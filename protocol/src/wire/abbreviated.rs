@@ -44,12 +44,9 @@ impl LastBatch {
     /// complete. Either way it is the last one from now on.
     pub fn abbreviate(&mut self, sent: SentClock, batch: &[u8]) -> Option<Abbreviated> {
         // Bytes that are no batch are refused by the node, in words.
-        let (header, digest, body) = match parts(batch) {
-            Ok(parts) => parts,
-            Err(_) => {
-                self.forget();
-                return None;
-            }
+        let Ok((header, digest, body)) = parts(batch) else {
+            self.forget();
+            return None;
         };
         let last = self.0.replace((header, digest));
         let (header, _) = self.0.as_ref()?;
