@@ -214,7 +214,7 @@ impl Keeper {
             self.seal_bulk(now)?;
         }
         let lazy = self.lazy_commit_at().is_some_and(|at| at <= now);
-        if self.state.sealed_bytes > 0 || lazy {
+        if self.state.sealed_bytes > 0 || (lazy && self.has_room_for_lazy_commit(now)) {
             self.commit()?;
         } else {
             self.show();
@@ -235,6 +235,16 @@ impl Keeper {
     fn lazy_commit_at(&self) -> Option<Instant> {
         let wait = if self.stands_still() { LAZY_COMMIT_WHEN_FULL } else { LAZY_COMMIT };
         self.state.dirty_since.map(|since| since + wait)
+    }
+
+    /// Whether the disk has room for a commit that nobody waits for; else it is put off. It would end the process, and the
+    /// next one as well.
+    fn has_room_for_lazy_commit(&mut self, now: Instant) -> bool {
+        let has_room = self.disk().may_write();
+        if !has_room {
+            self.state.dirty_since = Some(now);
+        }
+        has_room
     }
 
     fn seal_full_bulk(&mut self, now: Instant) -> Result<(), DatabaseError> {
