@@ -211,7 +211,8 @@ fn a_host_that_rotates_for_years_remembers_the_newest_runs_and_those_whose_files
             let mut source = [0xee; 16];
             source[..8].copy_from_slice(&number.to_le_bytes());
             let stream = Stream { source: SourceId(source), run: Run { number, nonce: number } };
-            let path = format!("/var/log/pods/{number}.log").into_bytes();
+            // Gone from a folder in which others are.
+            let path = world.path(&format!("{number}.log")).into_os_string().into_encoded_bytes();
             let info = SourceInfo::File { path, fingerprint: Fingerprint::default() };
             let mut stored = still_there.clone();
             stored.info = info;
