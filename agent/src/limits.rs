@@ -23,7 +23,7 @@ pub const RUNS_KEPT: usize = 2 * STREAMS_PER_LANE_MAX;
 /// Runs beyond those, until the oldest are let go: the headers of all that the spool holds are read for it.
 pub const RUNS_STEP: usize = 512;
 
-/// Runs that a lane remembers for the sake of the grace buffer: where it speaks of more, its oldest batches are
+/// Runs that a lane remembers for the sake of the grace buffer, and of files whose folder shows nothing: where it speaks of more, its oldest batches are
 /// trimmed. 6 MiB of a lane at most.
 pub const RUNS_MAX: usize = 4 * RUNS_KEPT;
 

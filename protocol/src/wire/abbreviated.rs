@@ -61,8 +61,8 @@ impl LastBatch {
         Some(Abbreviated(out))
     }
 
-    /// Completes a batch that came, which is the last one from now on. The clock at sending is of the boot that the
-    /// batch names.
+    /// Completes a batch that came, which is the last one from now on. The clock at sending names no boot, as that of
+    /// a complete batch does not.
     ///
     /// # Errors
     /// For every malformed input, for a batch that follows no other, and if what comes of it is not the batch that
