@@ -14,7 +14,7 @@ pub(crate) fn enter() {
         return;
     }
     let tried = Command::new("unshare")
-        .args(["--net", "ip", "link", "set", "lo", "up"])
+        .args(["--net", "sh", "-c", LINKS])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status();
@@ -23,13 +23,17 @@ pub(crate) fn enter() {
         return;
     }
     let failed = Command::new("unshare")
-        .args(["--net", "sh", "-c", "ip link set lo up && exec \"$0\" \"$@\""])
+        .args(["--net", "sh", "-c", &format!("{LINKS} && exec \"$0\" \"$@\"")])
         .arg(own)
         .args(std::env::args_os().skip(1))
         .env(ALONE, "1")
         .exec();
     eprintln!("without a network namespace: {failed}");
 }
+
+/// Loopback, and two interfaces that carry nothing: a host has some, and an agent measures them.
+const LINKS: &str = "ip link set lo up && ip link add idle0 type dummy && ip link set idle0 up \
+     && ip link add idle1 type dummy && ip link set idle1 up";
 
 /// Says to the program that was started again that it was.
 const ALONE: &str = "HEADWATER_BENCH_ALONE";

@@ -20,7 +20,13 @@ pub(crate) fn measure(programs: &Programs, effort: Effort) -> Result<Section> {
     let folder = tempfile::Builder::new().prefix("hwbench.").tempdir_in(programs.work())?;
     let file = load_file(folder.path());
     let writer = OpenOptions::new().create(true).append(true).open(&file)?;
-    let load = Load { file, sample_interval: "10s", bulk_seal_after: Some("10ms") };
+    let load = Load {
+        file,
+        sample_interval: "10s",
+        per_cpu: false,
+        live_seal_after: None,
+        bulk_seal_after: Some("10ms"),
+    };
     let site = Site::new(programs, &load)?;
     let agent = site.start_agent()?;
     let mut low = LowLoad { site, agent, writer, lines: workload::trickle(), written: 0 };

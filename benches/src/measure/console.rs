@@ -16,7 +16,13 @@ pub(crate) fn measure(programs: &Programs, effort: Effort) -> Result<Section> {
     let folder = tempfile::Builder::new().prefix("hwbench.").tempdir_in(programs.work())?;
     let file = load_file(folder.path());
     std::fs::write(&file, "a quiet file\n")?;
-    let load = Load { file, sample_interval: "10s", bulk_seal_after: None };
+    let load = Load {
+        file,
+        sample_interval: "10s",
+        per_cpu: false,
+        live_seal_after: None,
+        bulk_seal_after: None,
+    };
     let site = Site::new(programs, &load)?;
     let fleet = site.start_fleet(effort.devices)?;
     let session = site.enter_console()?;

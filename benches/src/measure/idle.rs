@@ -8,14 +8,16 @@ use super::Effort;
 use crate::report::{Better, Figure, Section};
 use crate::site::{Load, Programs, Site, load_file};
 
-/// Watches an idle agent for a while, at two intervals.
+/// Watches an idle agent for a while, at two intervals, and once with ten ticks to a batch.
 pub(crate) fn measure(programs: &Programs, effort: Effort, alone: bool) -> Result<Section> {
-    let slow = watch(programs, effort, "10s")?;
-    let fast = watch(programs, effort, "1s")?;
+    let slow = watch(programs, effort, "10s", None)?;
+    let fast = watch(programs, effort, "1s", None)?;
+    let gathered = watch(programs, effort, "1s", Some("9500ms"))?;
+    let samples_per_tick = fast.samples_per_second;
     #[expect(clippy::cast_precision_loss, reason = "bytes of a program")]
     let program_bytes = programs.size("headwater-agent")? as f64;
     let mut figures = vec![
-        Figure::new("agent RSS", "MB", slow.resident_megabytes)
+        Figure::new("agent RSS", "MB", slow.resident_megabytes.clone())
             .at_most(20.0)
             .limit("5.4, prototype".to_owned())
             .peer(3.2, "collectd", Better::Less),
@@ -39,13 +41,23 @@ pub(crate) fn measure(programs: &Programs, effort: Effort, alone: bool) -> Resul
         figures.push(Figure::new("wire, all of it", "kB/h", vec![slow.wire_kilobytes_per_hour]));
         let each_second = vec![fast.wire_kilobytes_per_hour];
         figures.push(Figure::new("wire, samples each second", "kB/h", each_second));
+        // What a sample cost while its names travelled with it, and the goals since.
+        let per_sample = |what, bytes: f64, before: f64| {
+            Figure::new(what, "B", vec![bytes]).limit(format!("{before} before"))
+        };
+        let [slow, fast, gathered] = [slow, fast, gathered].map(|it| it.wire_bytes_per_sample);
+        figures.push(per_sample("wire per sample, every 10 s", slow, 18.4).at_most(7.0));
+        figures.push(per_sample("wire per sample, each second", fast, 17.6).at_most(7.0));
+        let what = "wire per sample, each second, ten to a batch";
+        figures.push(per_sample(what, gathered, 17.6).at_most(2.5));
     }
     Ok(Section {
         title: "An idle agent",
         workload: format!(
-            "samples of CPU, memory, disks, network, pressure and load every 10 s (and, where it says so, every \
-             second), one quiet file; watched for {} s from {} s after the first batch was applied; RSS once a second, \
+            "samples of CPU, memory, disks, network, pressure and load, {} values each, every 10 s (and, where it \
+             says so, every second), one quiet file; watched for {} s from {} s after the first batch was applied; RSS once a second, \
              the rest once",
+            samples_per_tick.round(),
             effort.idle_seconds,
             SETTLED.as_secs(),
         ),
@@ -67,14 +79,24 @@ struct Idle {
     cpu_seconds_per_hour: f64,
     sleeps_per_minute: f64,
     wire_kilobytes_per_hour: f64,
+    samples_per_second: f64,
+    /// Everything on the wire, by the samples that were applied meanwhile.
+    wire_bytes_per_sample: f64,
 }
 
-fn watch(programs: &Programs, effort: Effort, sample_interval: &'static str) -> Result<Idle> {
-    eprintln!("idle: {} s, samples every {sample_interval}", effort.idle_seconds);
+fn watch(
+    programs: &Programs,
+    effort: Effort,
+    sample_interval: &'static str,
+    live_seal_after: Option<&'static str>,
+) -> Result<Idle> {
+    let sealed = live_seal_after.unwrap_or("at once");
+    eprintln!("idle: {} s, samples every {sample_interval}, sealed {sealed}", effort.idle_seconds);
     let folder = tempfile::Builder::new().prefix("hwbench.").tempdir_in(programs.work())?;
     let file = load_file(folder.path());
     std::fs::write(&file, "a quiet file\n")?;
-    let load = Load { file, sample_interval, bulk_seal_after: None };
+    let load =
+        Load { file, sample_interval, per_cpu: true, live_seal_after, bulk_seal_after: None };
     let site = Site::new(programs, &load)?;
     let mut agent = site.start_agent()?;
     site.until("the line and a sample are in the ledger", || {
@@ -82,6 +104,7 @@ fn watch(programs: &Programs, effort: Effort, sample_interval: &'static str) -> 
         Ok(site.records_read("bulk")? > 0 && site.records_read("live")? > 0)
     })?;
     std::thread::sleep(SETTLED);
+    let read_before = site.records_read("live")?;
     let (before, wire_before) = (agent.usage()?, site.aggregator.loopback_bytes()?);
     let begun = Instant::now();
     let span = Duration::from_secs(u64::from(effort.idle_seconds));
@@ -91,18 +114,21 @@ fn watch(programs: &Programs, effort: Effort, sample_interval: &'static str) -> 
         resident_megabytes.push(agent.usage()?.resident_bytes / 1e6);
     }
     let (after, wire_after) = (agent.usage()?, site.aggregator.loopback_bytes()?);
+    let read = site.records_read("live")?.saturating_sub(read_before);
     let hours = begun.elapsed().as_secs_f64() / 3600.0;
     // Ticks of 10 ms are coarse for so little; ended threads are missing in the finer count.
     let cpu_seconds = (after.cpu_seconds_of_threads - before.cpu_seconds_of_threads)
         .max(after.cpu_seconds - before.cpu_seconds - 0.01);
     #[expect(clippy::cast_precision_loss, reason = "bytes of a minute")]
-    let wire_bytes = (wire_after - wire_before) as f64;
+    let (wire_bytes, samples) = ((wire_after - wire_before) as f64, read.max(1) as f64);
     Ok(Idle {
         resident_megabytes,
         peak_megabytes: after.resident_bytes_peak / 1e6,
         cpu_seconds_per_hour: cpu_seconds / hours,
         sleeps_per_minute: (after.sleeps - before.sleeps) / (hours * 60.0),
         wire_kilobytes_per_hour: wire_bytes / 1e3 / hours,
+        samples_per_second: samples / (hours * 3600.0),
+        wire_bytes_per_sample: wire_bytes / samples,
     })
 }
 

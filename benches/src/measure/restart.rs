@@ -16,7 +16,13 @@ use crate::workload;
 pub(crate) fn measure(programs: &Programs, effort: Effort) -> Result<Section> {
     let folder = tempfile::Builder::new().prefix("hwbench.").tempdir_in(programs.work())?;
     let file = load_file(folder.path());
-    let load = Load { file: file.clone(), sample_interval: "1s", bulk_seal_after: None };
+    let load = Load {
+        file: file.clone(),
+        sample_interval: "1s",
+        per_cpu: false,
+        live_seal_after: None,
+        bulk_seal_after: None,
+    };
     let mut site = Site::new(programs, &load)?;
     let mut agent = site.start_agent()?;
     // An agent that never had a session reads nothing: the ledger may know its files.

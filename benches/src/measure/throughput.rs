@@ -42,7 +42,13 @@ struct Run {
 }
 
 fn ship(programs: &Programs, file: &Path, written: Written, read_back: bool) -> Result<Run> {
-    let load = Load { file: file.to_owned(), sample_interval: "10s", bulk_seal_after: None };
+    let load = Load {
+        file: file.to_owned(),
+        sample_interval: "10s",
+        per_cpu: false,
+        live_seal_after: None,
+        bulk_seal_after: None,
+    };
     let mut site = Site::new(programs, &load)?;
     let loopback_before = site.aggregator.loopback_bytes()?;
     let before = site.aggregator.usage()?;

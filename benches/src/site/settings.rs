@@ -14,6 +14,10 @@ pub(crate) struct Load {
     pub(crate) file: PathBuf,
     /// How often it samples the host.
     pub(crate) sample_interval: &'static str,
+    /// Whether each processor is sampled.
+    pub(crate) per_cpu: bool,
+    /// Age at which a batch of samples is sealed; `None` for the default.
+    pub(crate) live_seal_after: Option<&'static str>,
     /// Age at which a batch of lines is sealed; `None` for the default.
     pub(crate) bulk_seal_after: Option<&'static str>,
 }
@@ -34,8 +38,12 @@ pub(super) fn write(folder: &Path, ports: &Ports, load: &Load) -> Result<()> {
     let agent = Agent {
         agent: Named { name: "bench", socket: folder.join("agent.sock"), log_level: "warn" },
         identity: Dir { dir: folder.join("identity") },
-        sample: Sample { interval: load.sample_interval },
-        spool: Spool { dir: folder.join("spool"), bulk_seal_after: load.bulk_seal_after },
+        sample: Sample { interval: load.sample_interval, per_cpu: load.per_cpu },
+        spool: Spool {
+            dir: folder.join("spool"),
+            live_seal_after: load.live_seal_after,
+            bulk_seal_after: load.bulk_seal_after,
+        },
         ship: Ship { addresses: [ports.intake.to_string()] },
         tail: [Tail { name: "load", paths: [load.file.clone()], start_at: "beginning" }],
     };
@@ -95,11 +103,14 @@ struct Dir {
 #[derive(Serialize)]
 struct Sample {
     interval: &'static str,
+    per_cpu: bool,
 }
 
 #[derive(Serialize)]
 struct Spool {
     dir: PathBuf,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    live_seal_after: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     bulk_seal_after: Option<&'static str>,
 }
