@@ -42,6 +42,8 @@ pub struct Plan {
     pub rate: u64,
     /// Milliseconds between two rotations of one log.
     pub rotate_ms: std::ops::Range<u64>,
+    /// Rotated files of a log that are kept, the newest; `u64::MAX` for all of them.
+    pub kept: u64,
 }
 
 /// A thread that writes, and notes what it wrote in a file beside (fsynced) and in memory.
@@ -85,7 +87,8 @@ impl Writer {
 pub fn append(witness: &mut Witness, folder: &Path, lines: u64) {
     let logs = witness.logs.iter().map(|_| Rotation::Never);
     let logs = logs.map(|rotation| Log { name: "", rotation }).collect();
-    let plan = Plan { seed: witness.seed, logs, lines, rate: u64::MAX, rotate_ms: 1..2 };
+    let plan =
+        Plan { seed: witness.seed, logs, lines, rate: u64::MAX, rotate_ms: 1..2, kept: u64::MAX };
     let notes = folder.with_extension("notes");
     let mut pen = Pen::new(plan, folder, &notes, std::mem::take(witness));
     *witness = pen.write_all();
@@ -213,7 +216,7 @@ impl Pen {
             self.pay(log);
             let path = self.files[log].path.clone();
             let rotated = self.files[log].rotated + 1;
-            rename(&path, rotation, rotated);
+            rename(&path, rotation, (rotated, self.plan.kept));
             let mut current = self.open(log, path);
             current.rotated = rotated;
             self.files[log] = current;
@@ -221,19 +224,26 @@ impl Pen {
     }
 }
 
-/// Gives a file its name after rotation number `rotated`.
-fn rename(path: &Path, rotation: Rotation, rotated: u64) {
+/// Gives a file its name after rotation number `rotated`, and removes the one that is kept no longer.
+fn rename(path: &Path, rotation: Rotation, (rotated, kept): (u64, u64)) {
     let numbered = |number: u64| PathBuf::from(format!("{}.{number}", path.display()));
     match rotation {
         Rotation::Shifted => {
-            for number in (1..rotated).rev() {
+            if rotated > kept {
+                std::fs::remove_file(numbered(kept)).unwrap();
+            }
+            for number in (1..rotated.min(kept)).rev() {
                 std::fs::rename(numbered(number), numbered(number + 1)).unwrap();
             }
             std::fs::rename(path, numbered(1)).unwrap();
         }
         Rotation::Dated => {
             let dated = path.with_extension("").display().to_string();
-            std::fs::rename(path, format!("{dated}-{rotated:04}.log")).unwrap();
+            let named = |number: u64| format!("{dated}-{number:04}.log");
+            std::fs::rename(path, named(rotated)).unwrap();
+            if rotated > kept {
+                std::fs::remove_file(named(rotated - kept)).unwrap();
+            }
         }
         Rotation::Never => {}
     }

@@ -94,7 +94,7 @@ fn plan(seed: u64) -> Plan {
         log("gamma", Rotation::Shifted),
         log("delta", Rotation::Never),
     ];
-    Plan { seed, logs, lines: LINES, rate: RATE, rotate_ms: 2_500..5_000 }
+    Plan { seed, logs, lines: LINES, rate: RATE, rotate_ms: 2_500..5_000, kept: u64::MAX }
 }
 
 /// The siblings of `alpha` do not match, those of `beta` and `gamma` do.

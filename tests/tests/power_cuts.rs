@@ -159,7 +159,7 @@ fn plan(draws: &mut Draws, cuts: u32) -> Plan {
     let log = |name, rotation| Log { name, rotation };
     let logs = vec![log("alpha", Rotation::Dated), log("beta", Rotation::Never)];
     let lines = RATE * 2 * u64::from(cuts);
-    Plan { seed: draws.number(), logs, lines, rate: RATE, rotate_ms: 2_500..5_000 }
+    Plan { seed: draws.number(), logs, lines, rate: RATE, rotate_ms: 2_500..5_000, kept: u64::MAX }
 }
 
 /// A program whose disk loses its power.
