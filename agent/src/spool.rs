@@ -37,6 +37,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
 
+use headwater_protocol::body::VERSION_OLDEST;
 use headwater_protocol::chain::Sealing;
 use headwater_protocol::identity::DeviceId;
 use redb::StorageBackend;
@@ -113,7 +114,7 @@ pub fn open(
     clocks: Clocks,
     level: i32,
 ) -> Result<Spool, OpenError> {
-    let sealing = Sealing { clock: clocks.now(), level };
+    let sealing = Sealing { clock: clocks.now(), level, body: VERSION_OLDEST };
     Ok(prepare(open::open(config, device, sealing)?, config, clocks, level))
 }
 

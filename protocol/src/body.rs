@@ -2,24 +2,31 @@
 //!
 //! Each field of all records stands in a column of its own, so that equal things stand side by side:
 //! positions and times as differences, values as differences to the last value of their series,
-//! texts once in a dictionary. `docs/wire.md` has the table. A body of version 1 needs no lane state.
+//! texts once in a dictionary. `docs/wire.md` has the tables. A body needs nothing but its header to be
+//! opened. Version 2 names what the header and every build know by number.
 
 mod build;
 mod decode;
+mod sections;
 mod series;
+mod vocabulary;
 
 pub use build::BodyBuilder;
+pub(crate) use decode::series_in;
 pub use decode::{Body, BodyError};
+pub(crate) use sections::{SECTIONS, Section, Sections, places};
 
-/// The newest body version, the one that is written.
-pub const VERSION: u8 = 1;
+/// The oldest body version, which every node reads.
+pub const VERSION_OLDEST: u8 = 1;
+/// The newest body version. It is written for nodes that read it.
+pub const VERSION_NEWEST: u8 = 2;
 
 /// The columns of a body, in the order in which they stand in it.
 const COLUMNS: usize = 11;
 
 /// A column by its place.
 #[derive(Clone, Copy)]
-enum Column {
+pub(crate) enum Column {
     /// What each record is.
     Kind = 0,
     /// Which stream it belongs to: place in the body's table of streams.
@@ -34,7 +41,7 @@ enum Column {
     EventLength = 5,
     /// Bodies, one after the other.
     EventBytes = 6,
-    /// Number of samples, per tick; then the place of each series in the dictionary.
+    /// Which series a tick has values of: places in the dictionary.
     Series = 7,
     /// Values, as differences to the last value of the series in this batch.
     Value = 8,
@@ -44,7 +51,24 @@ enum Column {
     Gaps = 10,
 }
 
-const KIND_TICK: u8 = 0;
+impl Column {
+    /// Every column, in order.
+    const ALL: [Self; COLUMNS] = [
+        Self::Kind,
+        Self::Stream,
+        Self::Length,
+        Self::Time,
+        Self::Part,
+        Self::EventLength,
+        Self::EventBytes,
+        Self::Series,
+        Self::Value,
+        Self::Facts,
+        Self::Gaps,
+    ];
+}
+
+pub(crate) const KIND_TICK: u8 = 0;
 const KIND_EVENT: u8 = 1;
 const KIND_FACTS: u8 = 2;
 const KIND_GAP: u8 = 3;

@@ -101,6 +101,8 @@ pub struct Sealing {
     pub clock: Clock,
     /// zstd's level.
     pub level: i32,
+    /// The version of the body: the newest that the node reads.
+    pub body: u8,
 }
 
 /// Randomness for an epoch: drawn by the driver, used if one is opened.
@@ -312,7 +314,7 @@ impl Chain {
         body: &BodyBuilder,
         sealing: Sealing,
     ) -> Result<Row, R::Error> {
-        let (packing, packed) = body.pack(sealing.level);
+        let (packing, packed) = body.pack_as(sealing.body, sealing.level);
         let spans = body.spans();
         for span in &spans {
             let sealed =

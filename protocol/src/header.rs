@@ -3,13 +3,11 @@
 //! `docs/wire.md` has the byte table. A header is complete: whoever reads one entry of the log needs
 //! no other one to know whose it is, what it covers and where it belongs in its chain.
 
+use crate::body::{VERSION_NEWEST, VERSION_OLDEST};
 use crate::codec::{DecodeError, Reader, put_varint};
 use crate::identity::{BootId, DeviceId, Digest, Epoch, Lane, Seq, Tip};
 use crate::limits;
 use crate::position::{Check, Mark, Run, SourceId, Span, Stream};
-
-/// The newest header version, the one that is written.
-pub const VERSION: u8 = 1;
 
 const FLAG_FIRST: u8 = 1;
 const FLAG_REKEYED: u8 = 2;
@@ -104,6 +102,9 @@ impl Counts {
 /// How a body is packed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Packing {
+    /// The version of the body, which is the version of the batch as well: who does not know it may not take
+    /// the batch.
+    pub version: u8,
     /// The encoding.
     pub codec: Codec,
     /// Bytes as they travel.
@@ -139,7 +140,7 @@ impl Header {
 
     /// Appends the header's bytes.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        out.push(VERSION);
+        out.push(self.packing.version);
         let first = if self.parent.is_some() { FLAG_FIRST } else { 0 };
         out.push(first | if self.rekeyed { FLAG_REKEYED } else { 0 });
         out.push(self.lane.code());
@@ -172,9 +173,9 @@ impl Header {
     /// For every malformed input; `Version` for one from the future.
     pub fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let version = reader.u8("batch version")?;
-        if version != VERSION {
+        if !(VERSION_OLDEST..=VERSION_NEWEST).contains(&version) {
             let what = "batch";
-            return Err(DecodeError::Version { what, found: version, newest: VERSION });
+            return Err(DecodeError::Version { what, found: version, newest: VERSION_NEWEST });
         }
         let flags = reader.u8("batch flags")?;
         if flags & !(FLAG_FIRST | FLAG_REKEYED) != 0 {
@@ -203,7 +204,7 @@ impl Header {
         let counts = Counts::decode(reader)?;
         let totals = Counts::decode(reader)?;
         let spans = decode_spans(reader)?;
-        let packing = decode_packing(codec, reader)?;
+        let packing = decode_packing((version, codec), reader)?;
         let rekeyed = flags & FLAG_REKEYED != 0;
         Ok(Self {
             device,
@@ -234,14 +235,17 @@ fn decode_tip(reader: &mut Reader<'_>) -> Result<Tip, DecodeError> {
     })
 }
 
-fn decode_packing(codec: Codec, reader: &mut Reader<'_>) -> Result<Packing, DecodeError> {
+fn decode_packing(
+    (version, codec): (u8, Codec),
+    reader: &mut Reader<'_>,
+) -> Result<Packing, DecodeError> {
     let packed = reader.u32("packed length")?;
     let unpacked = reader.u32("unpacked length")?;
     if packed as usize > limits::BATCH_BYTES_MAX || unpacked as usize > limits::BODY_BYTES_MAX {
         let (what, value) = ("body length", u64::from(packed.max(unpacked)));
         return Err(DecodeError::Value { what, value, expected: "2 MiB packed, 4 MiB unpacked" });
     }
-    Ok(Packing { codec, packed, unpacked })
+    Ok(Packing { version, codec, packed, unpacked })
 }
 
 /// Appends a span's bytes.

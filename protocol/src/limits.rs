@@ -23,6 +23,11 @@ pub const FACTS_PER_BATCH_MAX: usize = 16_384;
 pub const EVENT_BYTES_MAX: usize = 1 << 20;
 /// Streams that one batch covers. 256 sources per device, and each may change its run within a batch.
 pub const SPANS_PER_BATCH_MAX: usize = 512;
+/// Bytes of a body that travels by how it differs from the one before, and of what is remembered of that: a
+/// minute of samples of 256 series.
+pub const CODED_BYTES_MAX: usize = 32 << 10;
+/// Series of such a body; each takes some 250 bytes of memory on both sides.
+pub const CODED_SERIES_MAX: usize = 512;
 /// Series in one batch's dictionary: 256 mounts with 16 series each.
 pub const SERIES_PER_BATCH_MAX: usize = 4096;
 /// Labels of one series or one device.

@@ -110,8 +110,16 @@ pub struct Sample {
 
 impl Sample {
     fn weight(&self) -> usize {
-        let labels = self.series.labels.iter().map(|(key, value)| key.len() + value.len() + 2);
-        self.series.metric.len() + labels.sum::<usize>() + 10
+        self.series.weight() + 6
+    }
+}
+
+impl Series {
+    /// About how many bytes it takes in a dictionary.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let labels = self.labels.iter().map(|(key, value)| key.len() + value.len() + 2);
+        self.metric.len() + labels.sum::<usize>() + 4
     }
 }
 

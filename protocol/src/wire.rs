@@ -8,6 +8,8 @@
 //! another travel without what follows from the one before.
 
 mod abbreviated;
+mod acks;
+mod coded;
 
 use std::collections::BTreeMap;
 
@@ -15,6 +17,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::Batch;
+use crate::body::{VERSION_NEWEST, VERSION_OLDEST};
 use crate::codec::{DecodeError, Reader};
 use crate::entry::SentClock;
 use crate::header::Counts;
@@ -24,15 +27,24 @@ use crate::limits;
 use crate::position::{Check, Mark, Stream};
 
 pub use abbreviated::{Abbreviated, LastBatch};
+pub use acks::{AbbreviatedAck, LastAck};
 
 /// The TLS application protocol of agents.
 pub const ALPN: &[u8] = b"headwater/1";
 /// The oldest protocol version that this build speaks.
 pub const PROTOCOL_OLDEST: u16 = 1;
 /// The newest protocol version that this build speaks.
-pub const PROTOCOL_NEWEST: u16 = 2;
+pub const PROTOCOL_NEWEST: u16 = 3;
 /// The first protocol version in which batches travel abbreviated.
 pub const PROTOCOL_ABBREVIATED: u16 = 2;
+/// The first protocol version in which nodes read bodies of version 2, samples travel coded, and acks abbreviated.
+pub const PROTOCOL_CODED: u16 = 3;
+/// The newest version of a batch's body that a node reads, by the protocol version of the session.
+#[must_use]
+pub fn body_version(protocol: u16) -> u8 {
+    if protocol >= PROTOCOL_CODED { VERSION_NEWEST } else { VERSION_OLDEST }
+}
+
 /// Bytes of a frame's head: kind and length.
 pub const FRAME_HEAD_BYTES: usize = 5;
 
@@ -209,6 +221,8 @@ pub enum Frame {
     Next(Abbreviated),
     /// Node to agent.
     Ack(Ack),
+    /// Node to agent: an ack of which little is new since the one before on the stream.
+    NextAck(AbbreviatedAck),
     /// Node to agent: a batch was not applied. The node drops what comes until the next `LaneHello`.
     Refused(Refusal),
     /// Node to agent: nothing is taken until so many milliseconds have passed.
@@ -230,6 +244,7 @@ const KIND_BUSY: u8 = 8;
 const KIND_PROBE: u8 = 9;
 const KIND_ALIVE: u8 = 10;
 const KIND_NEXT: u8 = 11;
+const KIND_NEXT_ACK: u8 = 12;
 
 /// A frame's head, checked: what kind, and how many bytes follow.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -250,10 +265,12 @@ impl FrameHead {
         let length = reader.u32("frame length")? as usize;
         let most = match kind {
             KIND_BATCH | KIND_NEXT => limits::BATCH_BYTES_MAX + SENT_BYTES,
-            KIND_HELLO..=KIND_LANE_STATE | KIND_ACK..=KIND_ALIVE => limits::CONTROL_FRAME_BYTES_MAX,
+            KIND_HELLO..=KIND_LANE_STATE | KIND_ACK..=KIND_ALIVE | KIND_NEXT_ACK => {
+                limits::CONTROL_FRAME_BYTES_MAX
+            }
             kind => {
                 let (what, value) = ("frame kind", u64::from(kind));
-                return Err(DecodeError::Value { what, value, expected: "1 to 11" });
+                return Err(DecodeError::Value { what, value, expected: "1 to 12" });
             }
         };
         if length > most {
@@ -286,11 +303,8 @@ impl Frame {
             Self::LaneHello(hello) => (KIND_LANE_HELLO, compact(hello)),
             Self::LaneState(state) => (KIND_LANE_STATE, compact(state)),
             Self::Batch { sent, batch } => return encode_batch(*sent, batch.bytes()),
-            Self::Next(Abbreviated(bytes)) => {
-                let mut out = head(KIND_NEXT, bytes.len());
-                out.extend_from_slice(bytes);
-                return out;
-            }
+            Self::Next(Abbreviated(bytes)) => (KIND_NEXT, bytes.clone()),
+            Self::NextAck(AbbreviatedAck(bytes)) => (KIND_NEXT_ACK, bytes.clone()),
             Self::Ack(ack) => (KIND_ACK, compact(ack)),
             Self::Refused(refusal) => (KIND_REFUSED, compact(refusal)),
             Self::Busy(cause, wait_ms) => (KIND_BUSY, compact(&(*cause, *wait_ms))),
@@ -321,6 +335,7 @@ impl Frame {
             KIND_PROBE => Self::Probe(control("probe", payload)?),
             KIND_ALIVE => Self::Alive(control("alive", payload)?),
             KIND_NEXT => Self::Next(Abbreviated(payload.to_vec())),
+            KIND_NEXT_ACK => Self::NextAck(AbbreviatedAck(payload.to_vec())),
             _ => {
                 let mut reader = Reader::new(payload);
                 let wall_us = reader.i64("wall clock at sending")?;

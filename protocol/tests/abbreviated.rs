@@ -5,13 +5,16 @@
 use std::collections::BTreeMap;
 
 use headwater_protocol::batch::Batch;
+use headwater_protocol::body::{VERSION_NEWEST, VERSION_OLDEST};
 use headwater_protocol::codec::DecodeError;
 use headwater_protocol::entry::SentClock;
 use headwater_protocol::header::{Clock, Codec, Counts, Header, Packing};
-use headwater_protocol::identity::{BootId, DeviceId, Digest, Epoch, Lane, Seq, Tip};
+use headwater_protocol::identity::{
+    BootId, DeviceId, Digest, Epoch, Generation, Lane, LogId, Offset, Receipt, Seq, ShardId, Tip,
+};
 use headwater_protocol::limits;
 use headwater_protocol::position::{Check, Mark, Run, SourceId, Span, Stream};
-use headwater_protocol::wire::{Abbreviated, Frame, FrameHead, LastBatch};
+use headwater_protocol::wire::{Abbreviated, Ack, Frame, FrameHead, LastAck, LastBatch};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -112,6 +115,11 @@ impl Chained {
             totals,
             spans,
             packing: Packing {
+                version: if news.gaps.0.is_multiple_of(2) {
+                    VERSION_OLDEST
+                } else {
+                    VERSION_NEWEST
+                },
                 codec: if news.rekeyed { Codec::Zstd } else { Codec::Plain },
                 packed: u32::try_from(news.body.len()).unwrap(),
                 unpacked: u32::try_from(limits::BODY_BYTES_MAX.min(news.body.len() * 3)).unwrap(),
@@ -262,4 +270,55 @@ fn a_batch_above_the_limit_is_refused_although_its_frame_is_not() {
     node.note(&first);
     let next = sender.abbreviate(sent(&large), second.bytes()).unwrap();
     assert!(node.complete(&next).is_err());
+}
+
+fn ack() -> impl Strategy<Value = Ack> {
+    let tip = (0_u8..2, any::<u64>(), any::<[u8; 32]>());
+    let tip = tip.prop_map(|(epoch, seq, digest)| Tip {
+        epoch: Epoch([epoch; 16]),
+        seq,
+        digest: Digest(digest),
+    });
+    let receipt = (0_u8..2, 0_u32..2, 0_u16..2, any::<u64>());
+    let receipt = receipt.prop_map(|(log, generation, shard, offset)| Receipt {
+        log: LogId([log; 16]),
+        generation: Generation(generation.into()),
+        shard: ShardId(shard),
+        offset: Offset(offset),
+    });
+    (tip, receipt).prop_map(|(tip, receipt)| Ack { lane: Lane::Live, tip, receipt })
+}
+
+proptest! {
+    #[test]
+    fn acks_come_back_as_they_were_sent(acks in vec(ack(), 1..12)) {
+        let (mut node, mut agent) = (LastAck::default(), LastAck::default());
+        for ack in acks {
+            let completed = match node.abbreviate(ack) {
+                None => {
+                    agent.note(ack);
+                    ack
+                }
+                Some(next) => {
+                    let bytes = Frame::NextAck(next).encode();
+                    prop_assert!(bytes.len() <= 5 + 10 + 10 + 32);
+                    let (head, payload) = bytes.split_first_chunk::<5>().unwrap();
+                    let head = FrameHead::parse(*head).unwrap();
+                    let Ok(Frame::NextAck(next)) = Frame::decode(head, payload) else { panic!("an ack") };
+                    agent.complete(&next).unwrap()
+                }
+            };
+            prop_assert_eq!(completed, ack);
+        }
+    }
+
+    #[test]
+    fn no_bytes_of_an_ack_reach_a_panic(first in ack(), bytes in vec(any::<u8>(), 0..60)) {
+        let head = FrameHead::parse([12, u8::try_from(bytes.len()).unwrap(), 0, 0, 0]).unwrap();
+        let Ok(Frame::NextAck(next)) = Frame::decode(head, &bytes) else { panic!("an ack") };
+        let mut agent = LastAck::default();
+        prop_assert!(agent.complete(&next).is_err(), "it follows no other");
+        agent.note(first);
+        let _ = agent.complete(&next);
+    }
 }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use headwater_protocol::batch::Batch;
-use headwater_protocol::body::{Body, BodyBuilder, BodyError};
+use headwater_protocol::body::{Body, BodyBuilder, BodyError, VERSION_NEWEST, VERSION_OLDEST};
 use headwater_protocol::chain::own_source;
 use headwater_protocol::codec::DecodeError;
 use headwater_protocol::entry::{Control, Entry, EntryKind, SentClock, WindowRules};
@@ -27,7 +27,8 @@ use headwater_protocol::record::{
 };
 use headwater_protocol::rules::Rules;
 use headwater_protocol::wire::{
-    Ack, Alive, BusyCause, Frame, FrameHead, Hello, LaneHello, LastBatch, Welcome, negotiate,
+    Ack, Alive, BusyCause, Frame, FrameHead, Hello, LaneHello, LastAck, LastBatch, Welcome,
+    negotiate,
 };
 use proptest::prelude::*;
 
@@ -98,7 +99,11 @@ fn body_of(records: &[Record]) -> BodyBuilder {
 }
 
 fn header_of(body: &BodyBuilder, level: i32) -> (Header, Vec<u8>) {
-    let (packing, packed) = body.pack(level);
+    header_as(VERSION_NEWEST, body, level)
+}
+
+fn header_as(version: u8, body: &BodyBuilder, level: i32) -> (Header, Vec<u8>) {
+    let (packing, packed) = body.pack_as(version, level);
     let header = Header {
         device: DeviceId([1; 16]),
         lane: Lane::Bulk,
@@ -117,7 +122,11 @@ fn header_of(body: &BodyBuilder, level: i32) -> (Header, Vec<u8>) {
 }
 
 fn batch() -> Batch {
-    let (header, packed) = header_of(&body_of(&records()), 0);
+    batch_as(VERSION_OLDEST)
+}
+
+fn batch_as(version: u8) -> Batch {
+    let (header, packed) = header_as(version, &body_of(&records()), 0);
     Batch::seal(header, &packed, Tip::GENESIS.digest)
 }
 
@@ -139,6 +148,42 @@ fn next() -> Frame {
     let sent =
         SentClock { wall_us: 1_700_000_010_300_000, mono_us: 10_300_042, ..Default::default() };
     Frame::Next(last.abbreviate(sent, second.bytes()).unwrap())
+}
+
+/// Samples that follow others, coded.
+fn next_of_samples() -> Frame {
+    let sealed = |time_us: i64, value: i64, start: u64, header: &Header, before: Digest| {
+        let known =
+            |metric: &str, scale| Series { metric: metric.to_owned(), labels: vec![], scale };
+        let series = [known("memory.used_bytes", 0), known("queue.length", 0)].map(Arc::new);
+        let samples = series.map(|series| Sample { series, value });
+        let content = Content::Tick(samples.to_vec());
+        let body = body_of(&[Record { stream: SAMPLER, start, end: start + 1, time_us, content }]);
+        let (packing, packed) = body.pack(0);
+        let mut header = header.clone();
+        (header.packing, header.counts, header.spans) = (packing, body.counts(), body.spans());
+        header.totals = header.totals.plus(header.counts);
+        Batch::seal(header, &packed, before)
+    };
+    let empty = Header { totals: Counts::default(), ..batch().header().clone() };
+    let first = sealed(1_700_000_000_000_000, 4_096, 7, &empty, Tip::GENESIS.digest);
+    let mut header = first.header().clone();
+    (header.seq, header.parent) = (Seq::new(2).unwrap(), None);
+    let second = sealed(1_700_000_001_000_050, 12_288, 8, &header, first.digest());
+    let mut last = LastBatch::default();
+    last.note(&first);
+    Frame::Next(last.abbreviate(SentClock::default(), second.bytes()).unwrap())
+}
+
+/// An ack that goes on from another one.
+fn next_ack() -> Frame {
+    let Frame::Ack(first) = frames().remove(5) else { panic!("the sixth frame is an ack") };
+    let mut second = first;
+    (second.tip.seq, second.tip.digest) = (first.tip.seq + 2, Digest([7; 32]));
+    second.receipt.offset = Offset(first.receipt.offset.0 + 300);
+    let mut last = LastAck::default();
+    assert!(last.abbreviate(first).is_none(), "the first one is complete");
+    Frame::NextAck(last.abbreviate(second).unwrap())
 }
 
 fn entry() -> Entry {
@@ -191,6 +236,7 @@ fn golden(name: &str, bytes: &[u8]) {
 #[test]
 fn the_bytes_of_every_format_stay_the_same() {
     golden("batch-1.hex", batch().bytes());
+    golden("batch-2.hex", batch_as(2).bytes());
     golden("entry-2.hex", &entry().encode());
     golden("snapshot-1.hex", &snapshot().encode());
     let control = EntryKind::Control(Control::Generation(Generation(3)));
@@ -199,12 +245,14 @@ fn the_bytes_of_every_format_stay_the_same() {
     golden("lane-hello-1.hex", &frames()[2].encode());
     golden("ack-1.hex", &frames()[5].encode());
     golden("next-2.hex", &next().encode());
+    golden("next-3.hex", &next_of_samples().encode());
+    golden("next-ack-3.hex", &next_ack().encode());
 }
 
 #[test]
 fn records_come_back_byte_for_byte() {
-    for level in [0, 1, 3] {
-        let (header, packed) = header_of(&body_of(&records()), level);
+    for (version, level) in [(1, 0), (1, 1), (1, 3), (2, 0), (2, 3)] {
+        let (header, packed) = header_as(version, &body_of(&records()), level);
         let batch = Batch::seal(header, &packed, Digest([9; 32]));
         let again = Batch::parse(batch.bytes().to_vec()).unwrap();
         assert_eq!(again, batch);
@@ -304,24 +352,31 @@ fn a_frame_above_its_limit_is_refused_by_its_head() {
     assert!(head(1, limits::CONTROL_FRAME_BYTES_MAX + 1).is_err());
     assert!(head(11, limits::BATCH_BYTES_MAX + 16).is_ok());
     assert!(head(11, limits::BATCH_BYTES_MAX + 17).is_err());
-    assert!(head(0, 1).is_err() && head(12, 1).is_err());
+    assert!(head(0, 1).is_err() && head(13, 1).is_err());
 }
 
 #[test]
 fn versions_from_the_future_are_named() {
     let mut bytes = batch().into_bytes();
-    bytes[0] = 2;
+    bytes[0] = 3;
     let error = Batch::parse(bytes).unwrap_err();
-    assert_eq!(error, DecodeError::Version { what: "batch", found: 2, newest: 1 });
+    assert_eq!(error, DecodeError::Version { what: "batch", found: 3, newest: 2 });
+    // A body of another version than its batch.
+    let (mut header, packed) = header_as(1, &body_of(&records()), 0);
+    header.packing.version = 2;
+    assert!(Body::open(&Batch::seal(header, &packed, Digest([0; 32]))).is_err());
+    let (mut header, packed) = header_as(2, &body_of(&records()), 0);
+    header.packing.version = 1;
+    assert!(Body::open(&Batch::seal(header, &packed, Digest([0; 32]))).is_err());
     let mut bytes = entry().encode();
     bytes[0] = 9;
     assert!(matches!(Entry::decode(&bytes), Err(DecodeError::Version { what: "entry", .. })));
     let Frame::Hello(mut hello) = frames().remove(0) else { panic!("the first frame is a hello") };
     assert_eq!(negotiate(&hello), Ok(1));
-    (hello.protocol_oldest, hello.protocol_newest) = (3, 4);
+    (hello.protocol_oldest, hello.protocol_newest) = (4, 5);
     assert!(negotiate(&hello).is_err(), "no version in common");
-    (hello.protocol_oldest, hello.protocol_newest) = (1, 3);
-    assert_eq!(negotiate(&hello), Ok(2), "the newest in common");
+    (hello.protocol_oldest, hello.protocol_newest) = (1, 5);
+    assert_eq!(negotiate(&hello), Ok(3), "the newest in common");
 }
 
 #[test]
@@ -336,6 +391,7 @@ fn a_bomb_is_refused_before_it_unpacks() {
     let (mut header, _) = header_of(&body_of(&records()), 0);
     let bomb = zstd::bulk::compress(&vec![0; 64 << 20], 1).unwrap();
     header.packing = headwater_protocol::header::Packing {
+        version: 1,
         codec: headwater_protocol::header::Codec::Zstd,
         packed: u32::try_from(bomb.len()).unwrap(),
         unpacked: 1_000,
@@ -365,7 +421,7 @@ fn a_stream_that_stands_twice_in_a_body_is_refused() {
         time_us: 1,
         content: Content::Event(Event { body: b"hello".to_vec(), part: Part::Whole }),
     };
-    let (mut header, mut packed) = header_of(&body_of(&[line(100), line(106)]), 0);
+    let (mut header, mut packed) = header_as(1, &body_of(&[line(100), line(106)]), 0);
     // Version, one stream: id, run's number and nonce, kind of source, path, fingerprint.
     assert_eq!(packed[..2], [1, 1]);
     let row = packed[2..2 + 16 + 1 + 8 + 1 + 1 + 16 + 2 + 16].to_vec();
@@ -379,6 +435,31 @@ fn a_stream_that_stands_twice_in_a_body_is_refused() {
     header.spans[0].end.position = 106;
     let batch = Batch::seal(header, &packed, Digest([0; 32]));
     assert_eq!(Body::open(&batch), Err(BodyError::Header("positions")));
+}
+
+#[test]
+fn series_that_repeat_long_labels_are_refused_before_they_fill_memory() {
+    let label = |number: usize| (number.to_string(), "x".repeat(limits::TEXT_BYTES_MAX));
+    let labels: Vec<(String, String)> = (0..limits::LABELS_MAX).map(label).collect();
+    let opened = |count: u32| {
+        let sample = |number: u32| {
+            let (metric, labels) = (format!("{number:04}"), labels.clone());
+            Sample { series: Arc::new(Series { metric, labels, scale: 0 }), value: 1 }
+        };
+        let content = Content::Tick((0..count).map(sample).collect());
+        let record = Record { stream: SAMPLER, start: 7, end: 8, time_us: 1, content };
+        let body = body_of(&[record]);
+        let (header, packed) = header_of(&body, 0);
+        assert!(
+            packed.len() < 80 << 10,
+            "labels that are those of the series before take no bytes"
+        );
+        (Body::open(&Batch::seal(header, &packed, Digest([0; 32]))).is_ok(), body.weight())
+    };
+    let (fits, weight) = opened(60);
+    assert!(fits && weight < limits::BODY_BYTES_MAX);
+    let (fits, weight) = opened(70);
+    assert!(!fits && weight > limits::BODY_BYTES_MAX, "nobody seals what can't be opened");
 }
 
 #[test]

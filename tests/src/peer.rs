@@ -263,7 +263,8 @@ pub fn batch(device: DeviceId, state: &LaneState) -> Batch {
 pub fn batch_of(device: DeviceId, state: &LaneState, packed: &[u8], unpacked: u32) -> Batch {
     let honest = batch(device, state);
     let length = u32::try_from(packed.len()).unwrap();
-    let packing = Packing { codec: Codec::Zstd, packed: length, unpacked };
+    let packing =
+        Packing { codec: Codec::Zstd, packed: length, unpacked, ..honest.header().packing };
     let header = Header { packing, ..honest.header().clone() };
     Batch::seal(header, packed, state.tip.digest)
 }

@@ -42,7 +42,7 @@ pub(super) fn name(frame: &Frame) -> &'static str {
         Frame::LaneHello(_) => "lane hello",
         Frame::LaneState(_) => "lane state",
         Frame::Batch { .. } | Frame::Next(_) => "a batch",
-        Frame::Ack(_) => "an ack",
+        Frame::Ack(_) | Frame::NextAck(_) => "an ack",
         Frame::Refused(_) => "a refusal",
         Frame::Busy(..) => "busy",
         Frame::Probe(_) => "a probe",

@@ -12,7 +12,7 @@ use headwater_protocol::chain::{Acked, Resumed, Row};
 use headwater_protocol::identity::Lane;
 use headwater_protocol::limits;
 use headwater_protocol::sender::{Sender, Transmit};
-use headwater_protocol::wire::{Ack, BusyCause, Frame, LaneState};
+use headwater_protocol::wire::{Ack, BusyCause, Frame, LaneState, body_version};
 use quinn::Connection;
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
@@ -186,7 +186,8 @@ impl<'a> Driver<'a> {
             return Ok(());
         }
         self.silence.answered(Instant::now(), false);
-        match self.context.spool.handle_state(state).await.map_err(SessionFault::Spool)? {
+        let body = body_version(self.context.protocol);
+        match self.context.spool.handle_state(state, body).await.map_err(SessionFault::Spool)? {
             Ok(resumed) => {
                 if let Resumed::Opened { sealed_anew, gap_records, .. } = resumed {
                     info!(lane = %self.lane, sealed_anew, gap_records, "an epoch was opened: the ledger's state was not in the spool's chain");

@@ -224,16 +224,18 @@ impl SpoolReader {
         read.await.expect("reading a row does not panic, or ends the process")
     }
 
-    /// Goes on from what the ledger knows of a lane. What waits is sealed before; the answer is durable.
+    /// Goes on from what the ledger knows of a lane. What waits is sealed before; the answer is durable. `body` is
+    /// the newest version of a body that the node reads: batches are sealed so from here on.
     ///
     /// # Errors
     /// When the spool has ended.
     pub async fn handle_state(
         &self,
         state: LaneState,
+        body: u8,
     ) -> Result<Result<Resumed, NoRoom>, SpoolClosed> {
         let (reply, answer) = oneshot::channel();
-        self.send(Input::State { state: Box::new(state), reply }).await?;
+        self.send(Input::State { state: Box::new(state), body, reply }).await?;
         answer.await.map_err(|_| SpoolClosed)
     }
 

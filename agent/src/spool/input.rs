@@ -35,8 +35,8 @@ pub(super) enum Input {
     LetGo { ended: Vec<Stream>, reply: SyncSender<Vec<Stream>> },
     /// Asks how far every file was taken.
     Known { reply: SyncSender<Taken> },
-    /// What the ledger knows of a lane.
-    State { state: Box<LaneState>, reply: oneshot::Sender<Result<Resumed, NoRoom>> },
+    /// What the ledger knows of a lane, and the newest version of a body that its node reads.
+    State { state: Box<LaneState>, body: u8, reply: oneshot::Sender<Result<Resumed, NoRoom>> },
     /// What the ledger applied of a lane.
     Ack { ack: Ack, reply: oneshot::Sender<Acked> },
     /// Seals what waits and commits.

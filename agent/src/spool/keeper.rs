@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use headwater_protocol::body::VERSION_OLDEST;
 use headwater_protocol::chain::{Sealing, own_source};
 use headwater_protocol::identity::{Epoch, Lane};
 use headwater_protocol::position::{Run, SourceId};
@@ -88,6 +89,8 @@ pub(super) struct State {
     horizon: u64,
     /// From when on files are read even if the ledger has not spoken since the start.
     files_from: Option<Instant>,
+    /// The newest version of a body that the node of a lane reads, as was last heard.
+    node_reads: BTreeMap<Lane, u8>,
 }
 
 impl State {
@@ -179,8 +182,8 @@ impl Keeper {
             Input::Known { reply } => {
                 let _ = reply.send(self.taken());
             }
-            Input::State { state, reply } => {
-                let resumed = self.handle_state(&state, now)?;
+            Input::State { state, body, reply } => {
+                let resumed = self.handle_state(&state, body, now)?;
                 // Whoever asked may be gone: the next handshake finds the same.
                 let _ = reply.send(resumed);
             }
@@ -424,7 +427,8 @@ impl Keeper {
     }
 
     fn sealing(&self) -> Sealing {
-        Sealing { clock: self.clocks.now(), level: self.level }
+        let body = self.state.node_reads.values().min().copied().unwrap_or(VERSION_OLDEST);
+        Sealing { clock: self.clocks.now(), level: self.level, body }
     }
 
     /// What the disk has left. While the reserve is given up, its room is not there for anything else.

@@ -17,8 +17,8 @@ use headwater_protocol::ledger::{Outcome, ShardLedger};
 use headwater_protocol::record::{Content, Record};
 use headwater_protocol::rules::Rules;
 use headwater_protocol::wire::{
-    Ack, BusyCause, CloseCode, FRAME_HEAD_BYTES, Frame, FrameHead, LastBatch, PROTOCOL_NEWEST,
-    Welcome,
+    Ack, BusyCause, CloseCode, FRAME_HEAD_BYTES, Frame, FrameHead, LastAck, LastBatch,
+    PROTOCOL_NEWEST, Welcome, body_version,
 };
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Connection, Endpoint, RecvStream, SendStream, ServerConfig, VarInt};
@@ -187,8 +187,14 @@ async fn session(connection: Connection, state: Arc<Mutex<NodeState>>) {
         return;
     }
     while let Ok((send, receive)) = connection.accept_bi().await {
-        let lane =
-            LaneStream { connection: connection.clone(), device, state: Arc::clone(&state), send };
+        let lane = LaneStream {
+            connection: connection.clone(),
+            device,
+            protocol,
+            state: Arc::clone(&state),
+            send,
+            last_ack: LastAck::default(),
+        };
         tokio::spawn(lane.serve(receive));
     }
 }
@@ -223,15 +229,17 @@ impl NodeState {
 struct LaneStream {
     connection: Connection,
     device: DeviceId,
+    protocol: u16,
     state: Arc<Mutex<NodeState>>,
     send: SendStream,
+    last_ack: LastAck,
 }
 
 impl LaneStream {
     async fn serve(mut self, mut receive: RecvStream) {
         let mut refusing = false;
         let mut lane = Lane::Live;
-        let mut last = LastBatch::default();
+        let mut last = LastBatch::new(self.protocol);
         while let Some(frame) = read(&mut receive).await {
             let goes_on = match frame {
                 Frame::LaneHello(hello) => {
@@ -258,17 +266,25 @@ impl LaneStream {
     }
 
     fn note_abbreviated(&self) {
-        let mut state = self.state.lock().unwrap();
-        assert!(state.protocol >= 2, "the session is of a version before");
-        state.abbreviated += 1;
+        assert!(self.protocol >= 2, "the session is of a version before");
+        self.state.lock().unwrap().abbreviated += 1;
     }
 
     async fn say(&mut self, frame: &Frame) -> bool {
-        self.send.write_all(&frame.encode()).await.is_ok()
+        let mut next = None;
+        match frame {
+            Frame::LaneState(_) => self.last_ack.forget(),
+            Frame::Ack(ack) if self.protocol >= 3 => next = self.last_ack.abbreviate(*ack),
+            _ => {}
+        }
+        let bytes = next.map_or_else(|| frame.encode(), |next| Frame::NextAck(next).encode());
+        self.send.write_all(&bytes).await.is_ok()
     }
 
     async fn batch(&mut self, lane: Lane, batch: Batch, refusing: &mut bool) -> bool {
         assert_eq!((batch.header().device, batch.header().lane), (self.device, lane));
+        let version = batch.header().packing.version;
+        assert!(version <= body_version(self.protocol), "the session's node does not read it");
         let mischief = {
             let mut state = self.state.lock().unwrap();
             state.batches += 1;

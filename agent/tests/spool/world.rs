@@ -13,7 +13,7 @@ use headwater_agent::spool::{
 };
 use headwater_agent::tail::{Chunk, Landed, Landing, Line, Start};
 use headwater_protocol::batch::Batch;
-use headwater_protocol::body::Body;
+use headwater_protocol::body::{Body, VERSION_NEWEST};
 use headwater_protocol::chain::{Acked, Resumed, Row};
 use headwater_protocol::entry::{Entry, EntryKind, SentClock};
 use headwater_protocol::identity::{
@@ -158,12 +158,12 @@ impl World {
     /// Shakes hands with a ledger, which must find room.
     pub(crate) fn greet(&self, node: &Node, lane: Lane) -> Resumed {
         let state = node.ledger.lane_state(DEVICE, lane, LOG);
-        self.runtime.block_on(self.reader.handle_state(state)).unwrap().unwrap()
+        self.runtime.block_on(self.reader.handle_state(state, VERSION_NEWEST)).unwrap().unwrap()
     }
 
     /// Shakes hands with whatever ledger; `None` if the spool ends over it.
     pub(crate) fn try_greet(&self, state: LaneState) -> Option<Resumed> {
-        self.runtime.block_on(self.reader.handle_state(state)).ok()?.ok()
+        self.runtime.block_on(self.reader.handle_state(state, VERSION_NEWEST)).ok()?.ok()
     }
 
     /// The bytes of a row; `None` if the spool ends over it.

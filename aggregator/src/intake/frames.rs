@@ -45,7 +45,7 @@ pub(super) fn name(frame: &Frame) -> &'static str {
         Frame::LaneState(_) => "a lane's state",
         Frame::Batch { .. } => "a batch",
         Frame::Next(_) => "an abbreviated batch",
-        Frame::Ack(_) => "an ack",
+        Frame::Ack(_) | Frame::NextAck(_) => "an ack",
         Frame::Refused(_) => "a refusal",
         Frame::Busy(..) => "a busy",
         Frame::Probe(_) => "a probe",

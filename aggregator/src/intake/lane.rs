@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use headwater_protocol::batch::Batch;
 use headwater_protocol::entry::SentClock;
 use headwater_protocol::identity::Lane;
-use headwater_protocol::wire::{Ack, BusyCause, Frame, LaneHello, LastBatch, PROTOCOL_ABBREVIATED};
+use headwater_protocol::wire::{
+    Ack, BusyCause, Frame, LaneHello, LastAck, LastBatch, PROTOCOL_ABBREVIATED, PROTOCOL_CODED,
+};
 use quinn::{RecvStream, SendStream};
 use tokio::sync::mpsc;
 
@@ -43,7 +45,7 @@ pub(super) async fn run(
     let deaf = AtomicBool::new(true);
     let credit = session.credit.lane();
     let reading = Reading { session: &session, lane, deaf: &deaf, credit, answers };
-    let writing = Writing { session: &session, deaf: &deaf, send };
+    let writing = Writing { session: &session, deaf: &deaf, send, last: LastAck::default() };
     let ended = tokio::try_join!(reading.run(hello, recv), writing.run(answered));
     drop(place);
     ended.map(|((), ())| ())
@@ -60,7 +62,7 @@ struct Reading<'a> {
 impl Reading<'_> {
     async fn run(self, hello: LaneHello, mut recv: RecvStream) -> Result<(), End> {
         self.hello(hello).await?;
-        let mut last = LastBatch::default();
+        let mut last = LastBatch::new(self.session.protocol);
         while let Some((frame, bytes)) = frames::read(&mut recv).await? {
             match frame {
                 Frame::LaneHello(hello) => {
@@ -189,6 +191,7 @@ struct Writing<'a> {
     session: &'a SessionContext,
     deaf: &'a AtomicBool,
     send: SendStream,
+    last: LastAck,
 }
 
 impl Writing<'_> {
@@ -215,7 +218,7 @@ impl Writing<'_> {
     }
 
     /// Acks are cumulative: of several in a row the last one says it all.
-    fn encode(&self, batch: &[Answered]) -> Vec<u8> {
+    fn encode(&mut self, batch: &[Answered]) -> Vec<u8> {
         let mut frames = Vec::new();
         let mut ack: Option<Ack> = None;
         for answered in batch {
@@ -236,14 +239,19 @@ impl Writing<'_> {
                 }
                 Answer::Busy(cause, wait_ms) => Frame::Busy(*cause, *wait_ms),
             };
-            if let Some(ack) = ack.take() {
-                frames.extend_from_slice(&Frame::Ack(ack).encode());
+            frames.extend(ack.take().into_iter().flat_map(|ack| self.ack(ack)));
+            if let Frame::LaneState(_) = frame {
+                self.last.forget();
             }
             frames.extend_from_slice(&frame.encode());
         }
-        if let Some(ack) = ack {
-            frames.extend_from_slice(&Frame::Ack(ack).encode());
-        }
+        frames.extend(ack.into_iter().flat_map(|ack| self.ack(ack)));
         frames
+    }
+
+    fn ack(&mut self, ack: Ack) -> Vec<u8> {
+        let is_spoken = self.session.protocol >= PROTOCOL_CODED;
+        let next = is_spoken.then(|| self.last.abbreviate(ack)).flatten();
+        next.map_or(Frame::Ack(ack), Frame::NextAck).encode()
     }
 }

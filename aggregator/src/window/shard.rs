@@ -418,7 +418,7 @@ mod tests {
 
     /// A batch of one device whose clock is right.
     fn header(device: u8, now_us: i64) -> Header {
-        let packing = Packing { codec: Codec::Plain, packed: 0, unpacked: 0 };
+        let packing = Packing { version: 2, codec: Codec::Plain, packed: 0, unpacked: 0 };
         Header {
             device: DeviceId([device; 16]),
             lane: Lane::Live,

@@ -24,7 +24,7 @@ use headwater_protocol::record::{
     Cause, Content, Event, Fingerprint, Gap, Part, Record, Sample, Series, SourceInfo,
 };
 use headwater_protocol::wire::{
-    FRAME_HEAD_BYTES, Frame, FrameHead, Hello, LaneHello, PROTOCOL_NEWEST, PROTOCOL_OLDEST,
+    FRAME_HEAD_BYTES, Frame, FrameHead, Hello, LaneHello, PROTOCOL_OLDEST,
 };
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{Connection, Endpoint, RecvStream, SendStream};
@@ -221,7 +221,7 @@ impl OpenLane {
 fn hello(name: &str) -> Frame {
     Frame::Hello(Hello {
         protocol_oldest: PROTOCOL_OLDEST,
-        protocol_newest: PROTOCOL_NEWEST,
+        protocol_newest: PROTOCOL_OLDEST,
         build: "test".to_owned(),
         session: 1,
         name: name.to_owned(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use headwater_protocol::batch::Batch;
-use headwater_protocol::body::BodyBuilder;
+use headwater_protocol::body::{BodyBuilder, VERSION_NEWEST};
 use headwater_protocol::chain::{Acked, Chain, Fresh, Link, Resumed, Row, Rows, Sealing};
 use headwater_protocol::header::Clock;
 use headwater_protocol::identity::{DeviceId, Epoch, Lane};
@@ -123,7 +123,7 @@ pub(crate) fn device(number: u8) -> DeviceId {
 }
 
 fn sealing() -> Sealing {
-    Sealing { clock: Clock { wall_us: 5_000, ..Clock::default() }, level: 1 }
+    Sealing { clock: Clock { wall_us: 5_000, ..Clock::default() }, level: 1, body: VERSION_NEWEST }
 }
 
 fn fresh(number: u64) -> Fresh {

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{COLUMNS, Column, KIND_EVENT, KIND_FACTS, KIND_GAP, KIND_TICK, VERSION};
-use super::{INFO_DEVICE, INFO_FILE, INFO_HOST, INFO_NONE};
+use super::sections::{Sections, put_places};
+use super::{COLUMNS, Column, KIND_EVENT, KIND_FACTS, KIND_GAP, KIND_TICK};
+use super::{INFO_DEVICE, INFO_FILE, INFO_HOST, INFO_NONE, VERSION_NEWEST, VERSION_OLDEST};
 use crate::codec::{put_bytes, put_varint, put_zigzag};
 use crate::header::{Codec, Counts, Packing, encode_stream};
 use crate::limits;
@@ -16,7 +17,10 @@ use crate::record::{Content, Gap, Line, Part, Record, Sample, Series, SourceInfo
 pub struct BodyBuilder {
     streams: Vec<Covered>,
     columns: [Vec<u8>; COLUMNS],
+    /// The column of series as version 2 has it, and the places in it that stand in the last tick.
+    places: (Vec<u8>, Vec<usize>),
     dictionary: BTreeMap<Arc<Series>, usize>,
+    dictionary_bytes: usize,
     last_values: Vec<i64>,
     last_time_us: i64,
     records: usize,
@@ -41,8 +45,11 @@ impl BodyBuilder {
     /// Bytes before compression, to a few per cent.
     #[must_use]
     pub fn weight(&self) -> usize {
-        let dictionary = self.dictionary.len() * 64;
-        self.columns.iter().map(Vec::len).sum::<usize>() + dictionary + self.streams.len() * 64
+        let columns: usize = self.columns.iter().map(Vec::len).sum();
+        // One of the two forms of this column will be written.
+        let series = self.columns[Column::Series as usize].len();
+        let columns = columns - series + series.max(self.places.0.len());
+        columns + self.dictionary_bytes + self.streams.len() * 64
     }
 
     /// Whether something of this weight still fits under the limits of a batch.
@@ -142,37 +149,72 @@ impl BodyBuilder {
         }
     }
 
-    /// Packs the body. `level` is zstd's; 0 leaves the columns as they are.
+    /// Packs the body as the newest version. `level` is zstd's; 0 leaves the columns as they are.
     ///
     /// # Panics
     /// If zstd fails on a buffer of the bound that it asked for, which it never does.
     #[must_use]
     pub fn pack(&self, level: i32) -> (Packing, Vec<u8>) {
-        let plain = self.encode();
+        self.pack_as(VERSION_NEWEST, level)
+    }
+
+    /// Packs the body as a version that its reader knows. `level` is zstd's; 0 leaves the columns as they are.
+    /// So do little bodies of samples of version 2: they travel by how they differ from the one before.
+    ///
+    /// # Panics
+    /// If zstd fails on a buffer of the bound that it asked for, which it never does.
+    #[must_use]
+    pub fn pack_as(&self, version: u8, level: i32) -> (Packing, Vec<u8>) {
+        let plain = if version == VERSION_OLDEST { self.encode_oldest() } else { self.encode() };
         let unpacked = u32::try_from(plain.len()).expect("a body is at most 4 MiB");
-        let packed = (level != 0)
+        let travels_short = version != VERSION_OLDEST && self.has_samples_alone(plain.len());
+        let packed = (level != 0 && !travels_short)
             .then(|| zstd::bulk::compress(&plain, level).expect("zstd packs any bytes"))
             .filter(|packed| packed.len() < plain.len());
         if let Some(packed) = packed {
             let length = u32::try_from(packed.len()).expect("a body is at most 4 MiB");
-            return (Packing { codec: Codec::Zstd, packed: length, unpacked }, packed);
+            return (Packing { version, codec: Codec::Zstd, packed: length, unpacked }, packed);
         }
-        (Packing { codec: Codec::Plain, packed: unpacked, unpacked }, plain)
+        (Packing { version, codec: Codec::Plain, packed: unpacked, unpacked }, plain)
+    }
+
+    fn has_samples_alone(&self, plain: usize) -> bool {
+        let has = |column: Column| !self.columns[column as usize].is_empty();
+        plain <= limits::CODED_BYTES_MAX
+            && self.dictionary.len() <= limits::CODED_SERIES_MAX
+            && has(Column::Value)
+            && ![Column::Part, Column::Facts, Column::Gaps].into_iter().any(has)
     }
 
     fn encode(&self) -> Vec<u8> {
+        let (mut streams, mut series) = (Vec::new(), Vec::new());
+        let mut order: Vec<Stream> = self.streams.iter().map(|it| it.span.stream).collect();
+        order.sort_unstable();
+        for covered in &self.streams {
+            let place = order.binary_search(&covered.span.stream);
+            put_varint(&mut streams, place.expect("a stream is among all of them") as u64);
+            encode_info(covered.info.as_ref(), &mut streams);
+        }
+        let mut before = None;
+        for it in self.series() {
+            it.encode_after(before, &mut series);
+            before = Some(it);
+        }
+        let mut columns: [&[u8]; COLUMNS] = std::array::from_fn(|at| self.columns[at].as_slice());
+        columns[Column::Series as usize] = &self.places.0;
+        Sections::new(&streams, &series, columns).assemble()
+    }
+
+    fn encode_oldest(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.weight() + 1024);
-        out.push(VERSION);
+        out.push(VERSION_OLDEST);
         put_varint(&mut out, self.streams.len() as u64);
         for covered in &self.streams {
             encode_stream(covered.span.stream, &mut out);
             encode_info(covered.info.as_ref(), &mut out);
         }
         put_varint(&mut out, self.dictionary.len() as u64);
-        let mut series: Vec<(&Arc<Series>, usize)> =
-            self.dictionary.iter().map(|(series, place)| (series, *place)).collect();
-        series.sort_by_key(|(_, place)| *place);
-        for (series, _) in series {
+        for series in self.series() {
             series.encode(&mut out);
         }
         put_varint(&mut out, self.records as u64);
@@ -183,6 +225,14 @@ impl BodyBuilder {
             out.extend_from_slice(column);
         }
         out
+    }
+
+    /// The dictionary in order of places.
+    fn series(&self) -> Vec<&Arc<Series>> {
+        let mut series: Vec<(&Arc<Series>, usize)> =
+            self.dictionary.iter().map(|(series, place)| (series, *place)).collect();
+        series.sort_by_key(|(_, place)| *place);
+        series.into_iter().map(|(series, _)| series).collect()
     }
 
     fn find(&self, stream: Stream) -> Option<usize> {
@@ -218,17 +268,22 @@ impl BodyBuilder {
 
     fn push_tick(&mut self, samples: &[Sample]) {
         put_varint(self.column(Column::Series), samples.len() as u64);
+        let mut places = Vec::with_capacity(samples.len());
         for sample in samples {
             let next = self.dictionary.len();
             let place = *self.dictionary.entry(Arc::clone(&sample.series)).or_insert(next);
             if place == next {
+                self.dictionary_bytes += sample.series.weight();
                 self.last_values.push(0);
             }
+            places.push(place);
             put_varint(self.column(Column::Series), place as u64);
             let since = sample.value.wrapping_sub(self.last_values[place]);
             put_zigzag(self.column(Column::Value), since);
             self.last_values[place] = sample.value;
         }
+        put_places(&mut self.places.0, &places, &self.places.1);
+        self.places.1 = places;
         self.samples += samples.len();
     }
 

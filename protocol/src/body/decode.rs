@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{COLUMNS, Column, KIND_EVENT, KIND_FACTS, KIND_GAP, KIND_TICK, VERSION};
-use super::{INFO_DEVICE, INFO_FILE, INFO_HOST, INFO_NONE};
+use super::sections::{Section, Sections, places};
+use super::{COLUMNS, Column, KIND_EVENT, KIND_FACTS, KIND_GAP, KIND_TICK};
+use super::{INFO_DEVICE, INFO_FILE, INFO_HOST, INFO_NONE, VERSION_OLDEST};
 use crate::batch::Batch;
 use crate::codec::{DecodeError, Reader};
 use crate::header::{Codec, Counts, Header, decode_stream};
@@ -102,10 +103,64 @@ fn unpack(header: &Header, packed: &[u8]) -> Result<Vec<u8>, BodyError> {
 }
 
 fn decode(plain: &[u8], header: &Header) -> Result<Body, DecodeError> {
+    let newest = header.packing.version;
+    if newest == VERSION_OLDEST {
+        return decode_oldest(plain, header);
+    }
+    let sections = Sections::split(plain)?;
+    let mut reader = Reader::new(sections.of(Section::Streams));
+    let mut streams = Vec::new();
+    while reader.left() > 0 {
+        if streams.len() == header.spans.len() {
+            return Err(outside("count of streams", streams.len() as u64 + 1, "the header's"));
+        }
+        let place = reader.length("stream", header.spans.len())?;
+        let span = header.spans.get(place);
+        let span = span.ok_or(outside("stream", place as u64, "a span of the header"))?;
+        streams.push((span.stream, decode_info(&mut reader)?));
+    }
+    let series = decode_series(sections.of(Section::Series), limits::SERIES_PER_BATCH_MAX)?;
+    let records = sections.of(Section::Column(Column::Kind)).len();
+    if records > limits::RECORDS_PER_BATCH_MAX {
+        return Err(outside("count of records", records as u64, "at most 65,536"));
+    }
+    let columns = Columns::of(&sections);
+    columns.records(Tables { streams, series, records }, header)
+}
+
+fn decode_series(section: &[u8], most: usize) -> Result<Vec<Arc<Series>>, DecodeError> {
+    let mut reader = Reader::new(section);
+    let mut series: Vec<Arc<Series>> = Vec::new();
+    // Labels that are told by those before cost memory, and no bytes.
+    let mut text = 0;
+    while reader.left() > 0 {
+        if series.len() == most {
+            return Err(outside("count of series", most as u64 + 1, "the limit of this count"));
+        }
+        let before = series.last().map(Arc::as_ref);
+        let next = Series::decode_after(before, &mut reader)?;
+        text += next.weight();
+        if text > limits::BODY_BYTES_MAX {
+            return Err(outside("bytes of series", text as u64, "at most 4 MiB"));
+        }
+        series.push(Arc::new(next));
+    }
+    Ok(series)
+}
+
+/// How many series a table of version 2 has, which may be `most`.
+///
+/// # Errors
+/// For every malformed input.
+pub(crate) fn series_in(section: &[u8], most: usize) -> Result<usize, DecodeError> {
+    decode_series(section, most).map(|series| series.len())
+}
+
+fn decode_oldest(plain: &[u8], header: &Header) -> Result<Body, DecodeError> {
     let mut reader = Reader::new(plain);
     let version = reader.u8("body version")?;
-    if version != VERSION {
-        return Err(DecodeError::Version { what: "body", found: version, newest: VERSION });
+    if version != VERSION_OLDEST {
+        return Err(outside("body version", u64::from(version), "the version of its batch"));
     }
     let streams = decode_streams(&mut reader)?;
     let count = reader.length("count of series", limits::SERIES_PER_BATCH_MAX)?;
@@ -114,25 +169,28 @@ fn decode(plain: &[u8], header: &Header) -> Result<Body, DecodeError> {
         series.push(Arc::new(Series::decode(&mut reader)?));
     }
     let records = reader.length("count of records", limits::RECORDS_PER_BATCH_MAX)?;
-    let mut columns = Columns::split(&mut reader)?;
+    let columns = Columns::split(&mut reader)?;
     reader.finish("body")?;
-    let mut ends: Vec<u64> = streams.iter().map(|(stream, _)| start_of(header, *stream)).collect();
-    let mut opened = Vec::with_capacity(records);
-    let last_values = vec![0; series.len()];
-    let mut state = Running { last_values, time_us: 0, samples: 0, facts: 0, series };
-    for _ in 0..records {
-        opened.push(columns.record(&streams, &mut ends, &mut state)?);
-    }
-    columns.finish()?;
-    Ok(Body { streams, records: opened })
+    columns.records(Tables { streams, series, records }, header)
 }
 
 struct Running {
+    /// Whether the column of series is that of version 1: a count, and each place.
+    oldest: bool,
+    /// Places of the last tick.
+    places: Vec<usize>,
     series: Vec<Arc<Series>>,
     last_values: Vec<i64>,
     time_us: i64,
     samples: usize,
     facts: usize,
+}
+
+/// What the columns refer to, and how many records are in them.
+struct Tables {
+    streams: Vec<(Stream, Option<SourceInfo>)>,
+    series: Vec<Arc<Series>>,
+    records: usize,
 }
 
 struct Columns<'a> {
@@ -152,6 +210,34 @@ impl<'a> Columns<'a> {
             *column = Reader::new(reader.take("column", length)?);
         }
         Ok(Self { readers })
+    }
+
+    fn of(sections: &Sections<'a>) -> Self {
+        Self { readers: Column::ALL.map(|it| Reader::new(sections.of(Section::Column(it)))) }
+    }
+
+    fn records(
+        mut self,
+        Tables { streams, series, records }: Tables,
+        header: &Header,
+    ) -> Result<Body, DecodeError> {
+        let start = |(stream, _): &(Stream, _)| start_of(header, *stream);
+        let mut ends: Vec<u64> = streams.iter().map(start).collect();
+        let mut opened = Vec::with_capacity(records);
+        let mut state = Running {
+            oldest: header.packing.version == VERSION_OLDEST,
+            places: Vec::new(),
+            last_values: vec![0; series.len()],
+            time_us: 0,
+            samples: 0,
+            facts: 0,
+            series,
+        };
+        for _ in 0..records {
+            opened.push(self.record(&streams, &mut ends, &mut state)?);
+        }
+        self.finish()?;
+        Ok(Body { streams, records: opened })
     }
 
     fn column(&mut self, column: Column) -> &mut Reader<'a> {
@@ -192,17 +278,27 @@ impl<'a> Columns<'a> {
     }
 
     fn tick(&mut self, state: &mut Running) -> Result<Vec<Sample>, DecodeError> {
+        // Each sample has a value, of a byte at least.
         let most = limits::SAMPLES_PER_BATCH_MAX - state.samples;
-        let most = most.min(self.column(Column::Series).left());
-        let count = self.column(Column::Series).length("count of samples", most)?;
-        state.samples += count;
-        let mut samples = Vec::with_capacity(count);
-        for _ in 0..count {
-            let place = self.column(Column::Series).varint("series")?;
-            let series = usize::try_from(place).ok().and_then(|place| state.series.get(place));
-            let series = series.ok_or(outside("series", place, "a series of the dictionary"))?;
+        let most = most.min(self.column(Column::Value).left());
+        let known = state.series.len();
+        if state.oldest {
+            let column = self.column(Column::Series);
+            let count = column.length("count of samples", most)?;
+            state.places.clear();
+            for _ in 0..count {
+                state.places.push(column.length("series", known.saturating_sub(1))?);
+            }
+        } else {
+            places(self.column(Column::Series), &mut state.places, known, most)?;
+        }
+        state.samples += state.places.len();
+        let mut samples = Vec::with_capacity(state.places.len());
+        for place in &state.places {
+            let series = state.series.get(*place);
+            let series = series.ok_or(outside("series", *place as u64, "a known series"))?;
             let since = self.readers[Column::Value as usize].zigzag("value")?;
-            let last = &mut state.last_values[usize::try_from(place).unwrap_or(usize::MAX)];
+            let last = &mut state.last_values[*place];
             *last = last.wrapping_add(since);
             samples.push(Sample { series: Arc::clone(series), value: *last });
         }
@@ -271,20 +367,23 @@ fn decode_streams(
     let mut streams = Vec::with_capacity(count);
     for _ in 0..count {
         let stream = decode_stream(reader)?;
-        let info = match reader.u8("source kind")? {
-            INFO_NONE => None,
-            INFO_HOST => Some(SourceInfo::Host),
-            INFO_DEVICE => Some(SourceInfo::Device),
-            INFO_FILE => Some(SourceInfo::File {
-                path: reader.bytes("path", limits::PATH_BYTES_MAX)?.to_vec(),
-                fingerprint: Fingerprint {
-                    length: reader.u16("fingerprint length")?,
-                    hash: reader.array("fingerprint")?,
-                },
-            }),
-            kind => return Err(outside("source kind", u64::from(kind), "0 to 3")),
-        };
-        streams.push((stream, info));
+        streams.push((stream, decode_info(reader)?));
     }
     Ok(streams)
+}
+
+fn decode_info(reader: &mut Reader<'_>) -> Result<Option<SourceInfo>, DecodeError> {
+    Ok(match reader.u8("source kind")? {
+        INFO_NONE => None,
+        INFO_HOST => Some(SourceInfo::Host),
+        INFO_DEVICE => Some(SourceInfo::Device),
+        INFO_FILE => Some(SourceInfo::File {
+            path: reader.bytes("path", limits::PATH_BYTES_MAX)?.to_vec(),
+            fingerprint: Fingerprint {
+                length: reader.u16("fingerprint length")?,
+                hash: reader.array("fingerprint")?,
+            },
+        }),
+        kind => return Err(outside("source kind", u64::from(kind), "0 to 3")),
+    })
 }

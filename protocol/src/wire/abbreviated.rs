@@ -4,8 +4,14 @@
 //! on where they ended, totals that grow by what is in them, a digest that is chained on the last. The node
 //! completes such a batch before anything else is done with it, so that no reader of the log ever needs
 //! another entry. Both ends begin anew with every hello of the lane: the first batch after it is complete.
+//! Bodies of samples are coded by those before (`coded`).
 
+use std::borrow::Cow;
+
+use super::coded::LastBody;
+use super::{PROTOCOL_CODED, PROTOCOL_NEWEST};
 use crate::batch::{Batch, parts};
+use crate::body::{VERSION_NEWEST, VERSION_OLDEST};
 use crate::codec::{DecodeError, Reader, put_varint, put_zigzag};
 use crate::entry::SentClock;
 use crate::header::{Clock, Codec, Counts, Header, Packing};
@@ -19,25 +25,51 @@ use crate::position::{Check, Span};
 pub struct Abbreviated(pub(super) Vec<u8>);
 
 /// The last batch on a lane's stream: what the next one is abbreviated by, and completed.
-#[derive(Clone, Debug, Default)]
-pub struct LastBatch(Option<(Header, Digest)>);
+#[derive(Clone, Debug)]
+pub struct LastBatch {
+    batch: Option<(Header, Digest)>,
+    /// `None` where bodies travel as they are.
+    body: Option<LastBody>,
+}
+
+impl Default for LastBatch {
+    fn default() -> Self {
+        Self::new(PROTOCOL_NEWEST)
+    }
+}
 
 const FLAG_REKEYED: u8 = 1;
 const FLAG_ZSTD: u8 = 2;
 /// Gaps are in the batch: their counts follow.
 const FLAG_GAPS: u8 = 4;
+/// The body is of version 2.
+const FLAG_BODY_2: u8 = 8;
+/// The body is coded by those before.
+const FLAG_CODED: u8 = 16;
+const FLAGS: u8 = 31;
 /// Bytes of the digest that travel: they tell that both ends completed the same.
 const DIGEST_BYTES: usize = 8;
 
 impl LastBatch {
+    /// Before the first batch of a session of this protocol version.
+    #[must_use]
+    pub fn new(protocol: u16) -> Self {
+        Self { batch: None, body: (protocol >= PROTOCOL_CODED).then(LastBody::default) }
+    }
+
     /// The lane said hello: the next batch is complete.
     pub fn forget(&mut self) {
-        self.0 = None;
+        *self = Self { batch: None, body: self.body.as_ref().map(|_| LastBody::default()) };
+    }
+
+    fn note_body(&mut self, packing: Packing, body: &[u8]) {
+        self.body.iter_mut().for_each(|last| last.note(packing, body));
     }
 
     /// A complete batch was sent, or came.
     pub fn note(&mut self, batch: &Batch) {
-        self.0 = Some((batch.header().clone(), batch.digest()));
+        self.note_body(batch.header().packing, batch.body());
+        self.batch = Some((batch.header().clone(), batch.digest()));
     }
 
     /// Abbreviates the bytes of a batch that is to be sent; `None` if it does not follow the last one, and is sent
@@ -48,16 +80,19 @@ impl LastBatch {
             self.forget();
             return None;
         };
-        let last = self.0.replace((header, digest));
-        let (header, _) = self.0.as_ref()?;
-        let (last, _) = last?;
-        if !follows(header, &last) {
+        let packing = header.packing;
+        let last = self.batch.take().filter(|(last, _)| follows(&header, last));
+        let Some((last, _)) = last else {
+            self.batch = Some((header, digest));
+            self.note_body(packing, body);
             return None;
-        }
+        };
+        let coded = self.body.as_mut().and_then(|last| last.code(packing, body));
         let mut out = Vec::with_capacity(64 + 16 * header.spans.len() + body.len());
-        encode(header, &last, sent, &mut out);
+        encode(&header, &last, (sent, coded.is_some()), &mut out);
+        self.batch = Some((header, digest));
         out.extend_from_slice(&digest.0[..DIGEST_BYTES]);
-        out.extend_from_slice(body);
+        out.extend_from_slice(coded.as_deref().unwrap_or(body));
         Some(Abbreviated(out))
     }
 
@@ -71,19 +106,28 @@ impl LastBatch {
         let what = "abbreviated batch";
         let expected = "a batch before it on the stream";
         let (last, before) =
-            self.0.as_ref().ok_or(DecodeError::Value { what, value: 0, expected })?;
+            self.batch.as_ref().ok_or(DecodeError::Value { what, value: 0, expected })?;
         let mut reader = Reader::new(&next.0);
-        let (header, sent) = decode(&mut reader, last)?;
+        let (header, sent, is_coded) = decode(&mut reader, last)?;
         let start: [u8; DIGEST_BYTES] = reader.array("batch digest")?;
         let body = reader.take("batch body", reader.left())?;
+        let body = match is_coded {
+            false => Cow::Borrowed(body),
+            true => {
+                let expected = "a session in which samples travel coded";
+                let none = DecodeError::Value { what, value: 0, expected };
+                let last = self.body.as_mut().ok_or(none)?;
+                Cow::Owned(last.decode(body, header.packing.unpacked)?)
+            }
+        };
         let packed = u32::try_from(body.len()).unwrap_or(u32::MAX);
         let header = Header { packing: Packing { packed, ..header.packing }, ..header };
         // What holds of any batch holds of this one: it is judged by its bytes.
-        let batch = Batch::parse(Batch::seal(header, body, *before).into_bytes())?;
+        let batch = Batch::parse(Batch::seal(header, &body, *before).into_bytes())?;
         if batch.digest().0[..DIGEST_BYTES] != start {
             return Err(DecodeError::Digest { what });
         }
-        self.note(&batch);
+        self.batch = Some((batch.header().clone(), batch.digest()));
         Ok((sent, batch))
     }
 }
@@ -97,13 +141,18 @@ fn follows(header: &Header, last: &Header) -> bool {
         && header.totals == last.totals.plus(header.counts)
 }
 
-fn encode(header: &Header, last: &Header, sent: SentClock, out: &mut Vec<u8>) {
+fn encode(header: &Header, last: &Header, (sent, is_coded): (SentClock, bool), out: &mut Vec<u8>) {
     let counts = header.counts;
     let has_gaps = counts.gaps > 0 || counts.gap_records > 0 || counts.gap_bytes > 0;
     let zstd = matches!(header.packing.codec, Codec::Zstd);
     let flag = |is_set, flag| if is_set { flag } else { 0 };
+    let is_newer = header.packing.version != VERSION_OLDEST;
     out.push(
-        flag(header.rekeyed, FLAG_REKEYED) | flag(zstd, FLAG_ZSTD) | flag(has_gaps, FLAG_GAPS),
+        flag(header.rekeyed, FLAG_REKEYED)
+            | flag(zstd, FLAG_ZSTD)
+            | flag(has_gaps, FLAG_GAPS)
+            | flag(is_newer, FLAG_BODY_2)
+            | flag(is_coded, FLAG_CODED),
     );
     put_since(out, header.lane_state, last.lane_state);
     put_zigzag(out, header.clock.wall_us.wrapping_sub(last.clock.wall_us));
@@ -133,10 +182,13 @@ fn encode(header: &Header, last: &Header, sent: SentClock, out: &mut Vec<u8>) {
     put_varint(out, u64::from(header.packing.unpacked));
 }
 
-/// A header without the length of its body, and the device's clocks at sending.
-fn decode(reader: &mut Reader<'_>, last: &Header) -> Result<(Header, SentClock), DecodeError> {
+/// A header without the length of its body, the device's clocks at sending, and whether the body is coded.
+fn decode(
+    reader: &mut Reader<'_>,
+    last: &Header,
+) -> Result<(Header, SentClock, bool), DecodeError> {
     let flags = reader.u8("batch flags")?;
-    if flags & !(FLAG_REKEYED | FLAG_ZSTD | FLAG_GAPS) != 0 {
+    if flags & !FLAGS != 0 {
         return Err(outside("batch flags", u64::from(flags), "known flags"));
     }
     let lane_state = since(reader.zigzag("lane state")?, last.lane_state);
@@ -165,6 +217,7 @@ fn decode(reader: &mut Reader<'_>, last: &Header) -> Result<(Header, SentClock),
     let unpacked = u32::try_from(unpacked)
         .map_err(|_| outside("unpacked length", unpacked, "4 MiB at most"))?;
     let codec = if flags & FLAG_ZSTD == 0 { Codec::Plain } else { Codec::Zstd };
+    let version = if flags & FLAG_BODY_2 == 0 { VERSION_OLDEST } else { VERSION_NEWEST };
     let header = Header {
         device: last.device,
         lane: last.lane,
@@ -177,9 +230,9 @@ fn decode(reader: &mut Reader<'_>, last: &Header) -> Result<(Header, SentClock),
         counts,
         totals: last.totals.plus(counts),
         spans,
-        packing: Packing { codec, packed: 0, unpacked },
+        packing: Packing { version, codec, packed: 0, unpacked },
     };
-    Ok((header, sent))
+    Ok((header, sent, flags & FLAG_CODED != 0))
 }
 
 fn decode_next_span(reader: &mut Reader<'_>, last: &[Span]) -> Result<Span, DecodeError> {

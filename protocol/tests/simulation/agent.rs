@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headwater_protocol::batch::Batch;
-use headwater_protocol::body::{Body, BodyBuilder};
+use headwater_protocol::body::{Body, BodyBuilder, VERSION_NEWEST};
 use headwater_protocol::chain::{Acked, Chain, Fresh, Head, Resumed, Row, Rows, Sealed, Sealing};
 use headwater_protocol::entry::SentClock;
 use headwater_protocol::header::Clock;
@@ -115,7 +115,8 @@ pub struct Agent {
     sampled: u64,
 }
 
-const SEALING: Sealing = Sealing { clock: Clock { wall_us: 5, boot: BOOT, mono_us: 5 }, level: 0 };
+const SEALING: Sealing =
+    Sealing { clock: Clock { wall_us: 5, boot: BOOT, mono_us: 5 }, level: 0, body: VERSION_NEWEST };
 const BOOT: headwater_protocol::identity::BootId = headwater_protocol::identity::BootId([1; 16]);
 
 pub fn fresh(random: &mut Random) -> Fresh {

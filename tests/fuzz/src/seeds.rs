@@ -113,8 +113,12 @@ fn records() -> Vec<Record> {
 }
 
 fn built() -> BodyBuilder {
+    built_of(&records())
+}
+
+fn built_of(records: &[Record]) -> BodyBuilder {
     let mut body = BodyBuilder::default();
-    for record in records() {
+    for record in records {
         let path = b"/var/log/app.log".to_vec();
         let info = match record.stream {
             FILE => SourceInfo::File { path, fingerprint: Fingerprint::of(b"hello\n") },
@@ -123,7 +127,7 @@ fn built() -> BodyBuilder {
         };
         let start = Mark { position: record.start, records: 10 };
         body.cover(record.stream, Some(&info), start, Check::NONE);
-        body.push(&record);
+        body.push(record);
     }
     body
 }
@@ -151,15 +155,24 @@ fn batch(level: i32) -> Batch {
     Batch::seal(header(&body, packing), &packed, Tip::GENESIS.digest)
 }
 
+/// Samples alone: they travel coded.
+fn ticks() -> Batch {
+    let mut records = records();
+    records.retain(|record| matches!(record.content, Content::Tick(_)));
+    let body = built_of(&records);
+    let (packing, packed) = body.pack(3);
+    Batch::seal(header(&body, packing), &packed, Tip::GENESIS.digest)
+}
+
 fn bodies() -> Vec<Vec<u8>> {
-    let unsealed = |level| {
+    let unsealed = |version, level| {
         let (body, mut out) = (built(), Vec::new());
-        let (packing, packed) = body.pack(level);
+        let (packing, packed) = body.pack_as(version, level);
         header(&body, packing).encode(&mut out);
         out.extend_from_slice(&packed);
         out
     };
-    vec![unsealed(0), unsealed(3)]
+    vec![unsealed(1, 0), unsealed(1, 3), unsealed(2, 0), unsealed(2, 3)]
 }
 
 fn frames() -> Vec<Frame> {
@@ -184,6 +197,8 @@ fn frames() -> Vec<Frame> {
         Frame::LaneState(state.ledger().lane_state(DeviceId([1; 16]), Lane::Bulk, log)),
         Frame::Batch { sent: sent(), batch: Box::new(batch(3)) },
         following(&batch(3)),
+        Frame::Batch { sent: sent(), batch: Box::new(ticks()) },
+        following(&ticks()),
         Frame::Ack(Ack { lane: Lane::Live, tip: batch(0).tip(), receipt }),
         Frame::Refused(BatchRefusal::Fork),
         Frame::Busy(BusyCause::Disk, 1_500),

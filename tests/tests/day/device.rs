@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use headwater_agent::limits::{RUNS_KEPT, RUNS_MAX, RUNS_STEP};
 use headwater_protocol::batch::Batch;
-use headwater_protocol::body::BodyBuilder;
+use headwater_protocol::body::{BodyBuilder, VERSION_NEWEST};
 use headwater_protocol::chain::{Acked, Chain, Fresh, Link, Resumed, Row, Rows, Sealing};
 use headwater_protocol::entry::{Entry, EntryKind, SentClock};
 use headwater_protocol::header::Clock;
@@ -162,7 +162,7 @@ fn let_go(chain: &mut Chain, rows: &mut Held) {
 
 fn sealing(wall_us: i64) -> Sealing {
     let mono_us = u64::try_from(wall_us).unwrap() + 1;
-    Sealing { clock: Clock { wall_us, boot: BOOT, mono_us }, level: 1 }
+    Sealing { clock: Clock { wall_us, boot: BOOT, mono_us }, level: 1, body: VERSION_NEWEST }
 }
 
 /// Rows in memory.

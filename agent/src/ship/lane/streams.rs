@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use headwater_protocol::chain::Row;
 use headwater_protocol::identity::Lane;
-use headwater_protocol::wire::{Frame, LastBatch, PROTOCOL_ABBREVIATED, encode_batch};
+use headwater_protocol::wire::{Frame, LastAck, LastBatch, PROTOCOL_ABBREVIATED, encode_batch};
 use quinn::{RecvStream, SendStream};
 use tokio::sync::mpsc;
 
@@ -30,9 +30,21 @@ pub(super) enum Event {
 }
 
 pub(super) async fn read(mut stream: RecvStream, events: mpsc::Sender<Event>) -> SessionFault {
+    let mut last = LastAck::default();
     loop {
-        match frames::read(&mut stream).await {
+        let frame = match frames::read(&mut stream).await {
+            Ok(Frame::NextAck(next)) => {
+                last.complete(&next).map(Frame::Ack).map_err(SessionFault::Frame)
+            }
+            other => other,
+        };
+        match frame {
             Ok(frame) => {
+                match &frame {
+                    Frame::Ack(ack) => last.note(*ack),
+                    Frame::LaneState(_) => last.forget(),
+                    _ => {}
+                }
                 if events.send(Event::Frame(frame)).await.is_err() {
                     return SessionFault::StreamEnded;
                 }
@@ -55,7 +67,7 @@ impl Writer<'_> {
         mut stream: SendStream,
         mut orders: mpsc::Receiver<Order>,
     ) -> SessionFault {
-        let mut last = LastBatch::default();
+        let mut last = LastBatch::new(self.context.protocol);
         while let Some(order) = orders.recv().await {
             let written = match order {
                 Order::Hello(frame) => {

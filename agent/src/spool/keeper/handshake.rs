@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use headwater_protocol::body::VERSION_OLDEST;
 use headwater_protocol::chain::{Acked, Fresh, Resumed};
 use headwater_protocol::identity::Lane;
 use headwater_protocol::position::Stream;
@@ -33,13 +34,16 @@ impl Keeper {
     }
 
     /// Seals what waits and goes on from the ledger's state, in one transaction. If positions moved,
-    /// everybody who holds some asks for them again.
+    /// everybody who holds some asks for them again. What the node could not read is sealed anew.
     pub(super) fn handle_state(
         &mut self,
         state: &LaneState,
+        body: u8,
         now: Instant,
     ) -> Result<Result<Resumed, NoRoom>, DatabaseError> {
         let disk = self.disk();
+        let read_before = self.state.node_reads.insert(state.lane, body);
+        let may_be_newer = body == VERSION_OLDEST && read_before != Some(body);
         match state.lane {
             Lane::Live => self.seal_live(now)?,
             Lane::Bulk => self.seal_bulk(now)?,
@@ -54,7 +58,8 @@ impl Keeper {
         let needed = spool.opening_bytes();
         let goes_on = !spool.opens(write, state)?;
         // A copy that has no room for that goes on as it is: nothing is lost by it.
-        let anew = goes_on && keeper.host.is_due(state.lane) && needed <= disk.free;
+        let is_unread = may_be_newer && spool.chain.head().stock().unsent.batches > 0;
+        let anew = goes_on && (keeper.host.is_due(state.lane) || is_unread) && needed <= disk.free;
         let opens = anew || !goes_on;
         if opens && needed > disk.free {
             return Ok(Err(NoRoom { needed, free: disk.free }));

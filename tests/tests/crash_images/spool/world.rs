@@ -12,7 +12,7 @@ use headwater_agent::spool::{
 };
 use headwater_agent::tail::{Chunk, Known, Landed, Landing, Line, Start};
 use headwater_protocol::batch::Batch;
-use headwater_protocol::body::Body;
+use headwater_protocol::body::{Body, VERSION_NEWEST};
 use headwater_protocol::chain::{Acked, Resumed, Row};
 use headwater_protocol::entry::{Entry, EntryKind, SentClock};
 use headwater_protocol::identity::{DeviceId, Generation, Lane, LogId, NodeId, ShardId};
@@ -171,7 +171,8 @@ impl World {
 
     pub(crate) fn greet(&self, node: &Node, lane: Lane) -> Result<Resumed, Ended> {
         let state = node.ledger.lane_state(DEVICE, lane, LOG);
-        let resumed = self.runtime.block_on(self.reader.handle_state(state)).map_err(|_| Ended)?;
+        let greeted = self.reader.handle_state(state, VERSION_NEWEST);
+        let resumed = self.runtime.block_on(greeted).map_err(|_| Ended)?;
         Ok(resumed.expect("the disk has room"))
     }
 }
