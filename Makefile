@@ -38,6 +38,7 @@ check: ## what a change must pass, cheapest first
 bench: ## the measured claims, on this machine
 	@$(DEV)/need cc
 	cargo build --release $(BINARIES) -p headwater-tests --bins
+	cargo build --profile agent -p headwater-agent
 	cargo run --release -p headwater-benches
 
 # ARGUMENTS="--runs 5 --seed 7" makes it another run. The peers lie outside of the checkout.

@@ -16,7 +16,7 @@ use headwater_protocol::header::{Clock, Counts, Header};
 use headwater_protocol::identity::{BootId, DeviceId, Digest, Epoch, Lane, Seq, Tip};
 use headwater_protocol::position::{Check, Mark, Run, SourceId, Stream};
 use headwater_protocol::record::{Content, Record, Sample, Series, SourceInfo};
-use headwater_protocol::wire::{Frame, LaneState};
+use headwater_protocol::wire::{Frame, LaneState, LastBatch, PROTOCOL_NEWEST};
 use tokio::sync::oneshot::{Receiver, Sender, channel};
 
 use crate::aggregator::Aggregator;
@@ -140,7 +140,7 @@ pub async fn send(
 }
 
 fn hello_of(saying: &Saying) -> headwater_protocol::wire::Hello {
-    let plain = hello(1, 1);
+    let plain = hello(1, PROTOCOL_NEWEST);
     let (name, labels) = (saying.name.clone(), saying.facts.clone());
     headwater_protocol::wire::Hello { name, labels, boot: BOOT, ..plain }
 }
@@ -161,6 +161,7 @@ struct Chain<'a> {
     before: Digest,
     totals: Counts,
     ticks: i64,
+    last: LastBatch,
 }
 
 impl<'a> Chain<'a> {
@@ -181,6 +182,7 @@ impl<'a> Chain<'a> {
             before: state.tip.digest,
             totals: state.totals,
             ticks: 0,
+            last: LastBatch::default(),
         }
     }
 
@@ -240,9 +242,12 @@ impl<'a> Chain<'a> {
         self.before = batch.digest();
         self.seq = Seq::new(self.seq.number() + 1).unwrap();
         let sent = SentClock { wall_us, mono_us, boot: BOOT };
-        to.say(&Frame::Batch { sent, batch: Box::new(batch) }.encode()).await;
+        let next = self.last.abbreviate(sent, batch.bytes()).map(Frame::Next);
+        let frame = next.unwrap_or_else(|| Frame::Batch { sent, batch: Box::new(batch) });
+        to.say(&frame.encode()).await;
         let answer = to.hear().await;
-        assert!(matches!(answer, Some(Frame::Ack(_))), "an ack, not {answer:?}");
+        let is_ack = matches!(answer, Some(Frame::Ack(_) | Frame::NextAck(_)));
+        assert!(is_ack, "an ack, not {answer:?}");
     }
 }
 

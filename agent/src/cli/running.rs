@@ -7,9 +7,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing::field::Field;
 use tracing::{info, warn};
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use super::error::{CliError, Code};
 use crate::config::{Loaded, LogLevel};
@@ -125,15 +127,16 @@ fn field(out: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Re
 
 /// Ours at the level that is asked for; what libraries say only from a warning on.
 fn log(level: LogLevel) {
-    let filter = EnvFilter::new(format!("warn,headwater_agent={}", level.word()));
+    let own = level.word().parse().unwrap_or(LevelFilter::INFO);
+    let filter = Targets::new().with_default(LevelFilter::WARN).with_target("headwater_agent", own);
     let subscriber = tracing_subscriber::fmt()
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
-        .with_env_filter(filter)
+        .with_max_level(LevelFilter::TRACE)
         .with_target(false)
         .fmt_fields(debug_fn(field).delimited(" "));
     // A test may have set one before.
-    let _ = subscriber.try_init();
+    let _ = subscriber.finish().with(filter).try_init();
 }
 
 /// Rows are read by one of them; another looks up names.

@@ -23,7 +23,8 @@ pub(crate) fn measure(programs: &Programs, effort: Effort) -> Result<Section> {
         live_seal_after: None,
         bulk_seal_after: None,
     };
-    let site = Site::new(programs, &load)?;
+    let mut site = Site::new(programs, &load)?;
+    let alone = site.aggregator.usage()?.resident_bytes;
     let fleet = site.start_fleet(effort.devices)?;
     let session = site.enter_console()?;
     let before = visible(&site)?;
@@ -43,7 +44,15 @@ pub(crate) fn measure(programs: &Programs, effort: Effort) -> Result<Section> {
         || Ok(visible(&site)?.since(&before).count() >= WINDOWS_MIN),
     )?;
     let visible = visible(&site)?.since(&before);
+    let with_fleet = site.aggregator.usage()?.resident_bytes;
     let mut figures = page_figures(&times);
+    #[expect(clippy::cast_precision_loss, reason = "a number of devices")]
+    let each = (with_fleet - alone) / effort.devices as f64;
+    figures.push(
+        Figure::new("aggregator RSS, each device", "kB", vec![each / 1e3])
+            .limit("77, QUIC alone".to_owned())
+            .at_most(131.0),
+    );
     figures.extend(visible_figures(&visible)?);
     figures.extend(weights(&session)?);
     drop(fleet);

@@ -18,7 +18,7 @@ pub(crate) fn measure(programs: &Programs, effort: Effort, alone: bool) -> Resul
     let program_bytes = programs.size("headwater-agent")? as f64;
     let mut figures = vec![
         Figure::new("agent RSS", "MB", slow.resident_megabytes.clone())
-            .at_most(20.0)
+            .at_most(8.0)
             .limit("5.4, prototype".to_owned())
             .peer(3.2, "collectd", Better::Less),
         Figure::new("agent RSS, peak", "MB", vec![slow.peak_megabytes]).peer(
@@ -27,13 +27,16 @@ pub(crate) fn measure(programs: &Programs, effort: Effort, alone: bool) -> Resul
             Better::Less,
         ),
         Figure::new("agent CPU", "s/h", vec![slow.cpu_seconds_per_hour])
+            .at_most(0.5)
             .limit("0.33, prototype".to_owned())
             .peer(0.4, "collectd", Better::Less),
         Figure::new("agent CPU, samples each second", "s/h", vec![fast.cpu_seconds_per_hour])
+            .at_most(2.0)
             .limit("0.70, prototype".to_owned())
             .peer(4.7, "collectd", Better::Less),
         Figure::new("threads go to sleep", "1/min", vec![slow.sleeps_per_minute]),
         Figure::new("agent program", "MB", vec![program_bytes / 1e6])
+            .at_most(6.0)
             .limit("3.6, prototype".to_owned())
             .peer(0.22, "collectd, without its modules", Better::Less),
     ];

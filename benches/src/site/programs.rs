@@ -19,12 +19,13 @@ impl Programs {
     pub(crate) fn find() -> Result<Self> {
         let own = std::env::current_exe().context("find this program")?;
         let beside = own.parent().context("a program lies in a folder")?.to_owned();
-        for name in ["headwater", "headwater-agent", "fleet"] {
-            let path = beside.join(name);
-            ensure!(
-                path.is_file(),
-                "{name} is not there: cargo build --release --workspace --bins"
-            );
+        for name in ["headwater", AGENT, "fleet"] {
+            let path = path_of(&beside, name);
+            let how = match name {
+                AGENT => "--profile agent -p headwater-agent",
+                _ => "--release --workspace --bins",
+            };
+            ensure!(path.is_file(), "{} is not there: cargo build {how}", path.display());
         }
         let work = std::env::var_os(WORK).map_or_else(std::env::temp_dir, PathBuf::from);
         create_dir_all(&work).with_context(|| format!("make the folder {work:?} of {WORK}"))?;
@@ -33,7 +34,7 @@ impl Programs {
 
     /// Bytes of a program's file.
     pub(crate) fn size(&self, name: &str) -> Result<u64> {
-        let path = self.beside.join(name);
+        let path = path_of(&self.beside, name);
         let found = std::fs::metadata(&path).with_context(|| format!("look at {path:?}"))?;
         Ok(found.len())
     }
@@ -45,7 +46,7 @@ impl Programs {
 
     /// What a program says of its version: its first line.
     pub(crate) fn version(&self, name: &str) -> Result<String> {
-        let said = self.finish(bare(&self.beside.join(name), &self.work).arg("--version"))?;
+        let said = self.finish(bare(&path_of(&self.beside, name), &self.work).arg("--version"))?;
         Ok(said.lines().next().unwrap_or_default().to_owned())
     }
 
@@ -58,7 +59,7 @@ impl Programs {
 
     /// The agent's program with the configuration of a folder.
     pub(super) fn agent(&self, folder: &Path) -> Command {
-        let mut command = bare(&self.beside.join("headwater-agent"), folder);
+        let mut command = bare(&path_of(&self.beside, AGENT), folder);
         command.args(["--config", "agent.toml"]);
         command
     }
@@ -91,6 +92,14 @@ impl Programs {
         }
         Ok(())
     }
+}
+
+/// The agent's program, which is built with a profile of its own, as it is installed.
+const AGENT: &str = "headwater-agent";
+
+fn path_of(beside: &Path, name: &str) -> PathBuf {
+    let profile = if name == AGENT { "../agent" } else { "" };
+    beside.join(profile).join(name)
 }
 
 /// Where the benches work, if not in the folder for temporary files.
