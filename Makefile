@@ -37,7 +37,7 @@ check: ## what a change must pass, cheapest first
 
 bench: ## the measured claims, on this machine
 	@$(DEV)/need cc
-	cargo build --release $(BINARIES) -p headwater-tests --bins
+	cargo build --release $(BINARIES) -p headwater-tests -p headwater-kernels --bins
 	cargo build --profile agent -p headwater-agent
 	cargo run --release -p headwater-benches
 

@@ -1,8 +1,8 @@
 //! The measured claims: `make bench`, or `cargo run --release -p headwater-benches -- --quick` for a look.
 //!
 //! Real programs, built as they ship, on loopback: a log file from its first byte to the last ack, an
-//! idle agent, the ack at low load against the bare disk, the console with a thousand devices, and what a kill
-//! costs with a GiB stored. It prints tables, writes
+//! idle agent, the ack at low load against the bare disk, the console with a thousand devices, what a kill
+//! costs with a GiB stored, and what samples take by themselves. It prints tables, writes
 //! `benches/results/results.json` and, if all was measured in full, `docs/benchmarks.md`; it ends with 1
 //! if the median of a figure misses its goal. Goals are bounds of CPU, memory and ratios within one run; never of the wall clock.
 //!
@@ -21,7 +21,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
-use measure::{Effort, ack, console, idle, restart, throughput};
+use measure::{Effort, ack, console, idle, restart, samples, throughput};
 use report::{Machine, Report};
 use site::Programs;
 
@@ -33,6 +33,8 @@ fn main() -> Result<ExitCode> {
     let programs = Programs::find()?;
     let mut machine = Machine::look(&programs, root, alone)?;
     let mut sections = Vec::new();
+    let is_sampled = asked.claims.iter().any(|claim| matches!(claim, Claim::Samples));
+    let mut sampling = is_sampled.then(|| samples::begin(&programs, asked.effort)).transpose()?;
     for claim in &asked.claims {
         sections.push(match claim {
             Claim::Log => throughput::measure(&programs, asked.effort, alone)?,
@@ -40,6 +42,10 @@ fn main() -> Result<ExitCode> {
             Claim::Ack => ack::measure(&programs, asked.effort)?,
             Claim::Console => console::measure(&programs, asked.effort)?,
             Claim::Restart => restart::measure(&programs, asked.effort)?,
+            Claim::Samples => match sampling.take() {
+                Some(sampling) => samples::measure(sampling, asked.effort)?,
+                None => continue,
+            },
         });
     }
     machine.look_again();
@@ -65,6 +71,7 @@ enum Claim {
     Ack,
     Console,
     Restart,
+    Samples,
 }
 
 /// What the command line and the environment say.
@@ -91,6 +98,7 @@ impl Asked {
                 "ack" => claims.push(Claim::Ack),
                 "console" => claims.push(Claim::Console),
                 "restart" => claims.push(Claim::Restart),
+                "samples" => claims.push(Claim::Samples),
                 other => bail!("{other}? usage: headwater-benches {USAGE}"),
             }
         }
@@ -103,13 +111,14 @@ impl Asked {
             command = format!("{MIB}={mib} {command}");
         }
         if claims.is_empty() {
-            claims = vec![Claim::Log, Claim::Idle, Claim::Ack, Claim::Console, Claim::Restart];
+            claims = vec![Claim::Log, Claim::Idle, Claim::Ack, Claim::Console];
+            claims.extend([Claim::Restart, Claim::Samples]);
         }
         Ok(Self { effort, claims, is_published, command })
     }
 }
 
-const USAGE: &str = "[--quick] [log] [idle] [ack] [console] [restart]";
+const USAGE: &str = "[--quick] [log] [idle] [ack] [console] [restart] [samples]";
 
 /// Size of the log in MiB.
 const MIB: &str = "HEADWATER_BENCH_MIB";

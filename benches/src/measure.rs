@@ -5,6 +5,7 @@ pub(crate) mod console;
 pub(crate) mod disk;
 pub(crate) mod idle;
 pub(crate) mod restart;
+pub(crate) mod samples;
 pub(crate) mod throughput;
 
 /// How long and how often.
@@ -18,6 +19,8 @@ pub(crate) struct Effort {
     pub(crate) runs: usize,
     /// How long the idle agent is watched.
     pub(crate) idle_seconds: u32,
+    /// How long this host is sampled, beside all else.
+    pub(crate) sampled_seconds: u32,
     /// Devices that are live while the console is asked.
     pub(crate) devices: usize,
     /// Pairs of blocks, load and disk, of which each run of the ack's latency is made.
@@ -31,6 +34,7 @@ impl Effort {
         stored_mib: 1_024,
         runs: 3,
         idle_seconds: 60,
+        sampled_seconds: 300,
         devices: 1_000,
         ack_blocks: 5,
     };
@@ -40,6 +44,7 @@ impl Effort {
         stored_mib: 64,
         runs: 1,
         idle_seconds: 20,
+        sampled_seconds: 60,
         devices: 100,
         ack_blocks: 4,
     };

@@ -32,8 +32,8 @@ pub(crate) fn enter() {
 }
 
 /// Loopback, and two interfaces that carry nothing: a host has some, and an agent measures them.
-const LINKS: &str = "ip link set lo up && ip link add idle0 type dummy && ip link set idle0 up \
-     && ip link add idle1 type dummy && ip link set idle1 up";
+const LINKS: &str = "ip link set lo up && ip link add idle0 type veth peer name idle1 \
+     && ip link set idle0 up && ip link set idle1 up";
 
 /// Says to the program that was started again that it was.
 const ALONE: &str = "HEADWATER_BENCH_ALONE";

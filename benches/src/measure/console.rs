@@ -206,6 +206,9 @@ fn section(effort: Effort, figures: Vec<Figure>) -> Section {
             effort.devices
         ),
         notes: vec![
+            "Memory of a device is what the aggregator grew by, divided: sessions, state of the fold, windows, and \
+             caches of its databases that filled up meanwhile, 88 MiB of them at most."
+                .to_owned(),
             "The time of a page is from the attempt to connect to its last byte, on a machine that \
              runs the fleet as well."
                 .to_owned(),

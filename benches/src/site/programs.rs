@@ -19,7 +19,7 @@ impl Programs {
     pub(crate) fn find() -> Result<Self> {
         let own = std::env::current_exe().context("find this program")?;
         let beside = own.parent().context("a program lies in a folder")?.to_owned();
-        for name in ["headwater", AGENT, "fleet"] {
+        for name in ["headwater", AGENT, "fleet", "headwater-kernels"] {
             let path = path_of(&beside, name);
             let how = match name {
                 AGENT => "--profile agent -p headwater-agent",
@@ -67,6 +67,11 @@ impl Programs {
     /// The program that is many devices.
     pub(super) fn fleet(&self, folder: &Path) -> Command {
         bare(&self.beside.join("fleet"), folder)
+    }
+
+    /// The program that measures parts by themselves.
+    pub(crate) fn kernels(&self) -> Command {
+        bare(&self.beside.join("headwater-kernels"), &self.work)
     }
 
     /// Runs a command to its end, and returns what it printed.

@@ -1,0 +1,84 @@
+//! A lane whose batches hang on one another, as an agent seals them.
+
+use headwater_protocol::batch::Batch;
+use headwater_protocol::body::BodyBuilder;
+use headwater_protocol::entry::SentClock;
+use headwater_protocol::header::{Clock, Counts, Header};
+use headwater_protocol::identity::{BootId, DeviceId, Epoch, Lane as LaneName, Seq, Tip};
+use headwater_protocol::position::{Check, Mark, Run, SourceId, Stream};
+use headwater_protocol::record::{Content, Record, SourceInfo};
+
+use super::Tick;
+
+/// zstd's level, as an agent has it.
+const LEVEL: i32 = 3;
+/// How long after its first tick a batch is sealed, and sent after that: microseconds.
+const SEALED_AFTER_US: i64 = 250_000;
+const SENT_AFTER_US: i64 = 3_000;
+const NOON_US: i64 = 1_795_262_400_000_000;
+const STREAM: Stream = Stream {
+    source: SourceId(*b"headwater.host:0"),
+    run: Run { number: 4, nonce: 0x5851_f42d_4c95_7f2d },
+};
+
+pub(crate) struct Lane {
+    version: u8,
+    mark: Mark,
+    totals: Counts,
+    last: Option<Batch>,
+}
+
+impl Lane {
+    pub(crate) fn new(version: u8) -> Self {
+        Self { version, mark: Mark::default(), totals: Counts::default(), last: None }
+    }
+
+    /// Seals ticks, one after the other, in a batch.
+    pub(crate) fn seal(&mut self, ticks: &[Tick]) -> Batch {
+        let mut body = BodyBuilder::default();
+        body.cover(STREAM, Some(&SourceInfo::Host), self.mark, Check::NONE);
+        let mut sealed_us = NOON_US;
+        for (at_us, samples) in ticks {
+            let (start, time_us) = (self.mark.position, NOON_US + at_us);
+            let content = Content::Tick(samples.clone());
+            body.push(&Record { stream: STREAM, start, end: start + 1, time_us, content });
+            self.mark = body.end(STREAM).unwrap_or(self.mark);
+            sealed_us = time_us + SEALED_AFTER_US;
+        }
+        let (packing, packed) = body.pack_as(self.version, LEVEL);
+        self.totals = self.totals.plus(body.counts());
+        let seq = self.last.as_ref().and_then(|last| last.header().seq.next());
+        let header = Header {
+            device: DeviceId([7; 16]),
+            lane: LaneName::Live,
+            epoch: Epoch([9; 16]),
+            seq: seq.unwrap_or(Seq::FIRST),
+            parent: seq.is_none().then_some(Tip::GENESIS),
+            rekeyed: true,
+            lane_state: 0,
+            clock: Clock {
+                wall_us: sealed_us,
+                boot: BootId([3; 16]),
+                mono_us: (sealed_us - NOON_US).cast_unsigned() + 60_000_000,
+            },
+            counts: body.counts(),
+            totals: self.totals,
+            spans: body.spans(),
+            packing,
+        };
+        let before = self.last.as_ref().map_or(Tip::GENESIS.digest, Batch::digest);
+        let batch = Batch::seal(header, &packed, before);
+        self.last = Some(batch.clone());
+        batch
+    }
+
+    /// The clocks when a batch is sent.
+    pub(crate) fn sent(batch: &Batch) -> SentClock {
+        let clock = batch.header().clock;
+        SentClock {
+            wall_us: clock.wall_us + SENT_AFTER_US,
+            mono_us: clock.mono_us + SENT_AFTER_US.cast_unsigned(),
+            boot: BootId::default(),
+        }
+    }
+}

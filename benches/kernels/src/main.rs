@@ -1,0 +1,129 @@
+//! What the parts of the programs that decide about size and speed take, by themselves: `headwater-kernels SECONDS`
+//! samples this host each second for so long, and prints a line of JSON. A program of its own, because the others are
+//! measured as they are shipped.
+
+mod lane;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use headwater_agent::config::Config;
+use headwater_agent::sample::Sampler;
+use headwater_protocol::body::VERSION_NEWEST;
+use headwater_protocol::record::Sample;
+use headwater_protocol::wire::{Frame, LastBatch};
+use rustix::time::{ClockId, clock_gettime};
+use serde::Serialize;
+
+use lane::Lane;
+
+/// What a host's samples take.
+#[derive(Debug, Serialize)]
+struct Samples {
+    /// Series of a tick, in the median.
+    series: usize,
+    /// Values that never changed, of a tick's.
+    still: usize,
+    by_rows: Vec<Sealed>,
+}
+
+/// Batches of so many ticks each.
+#[derive(Debug, Serialize)]
+struct Sealed {
+    rows: usize,
+    batches: usize,
+    /// Bytes of the frames of batches that follow others, by samples: head, header and body.
+    wire_bytes_per_sample: f64,
+    /// Bytes of the bodies that are stored, by samples.
+    body_bytes_per_sample: f64,
+    /// CPU time for a sample: sealing is not in it.
+    code_ns: f64,
+    complete_ns: f64,
+}
+
+/// A tick: microseconds since the first one, and what was measured.
+type Tick = (i64, Vec<Sample>);
+
+fn main() -> Result<()> {
+    let seconds = std::env::args().nth(1).context("usage: headwater-kernels SECONDS")?;
+    let ticks = sampled(seconds.parse().context("SECONDS is a number")?);
+    let found = Samples {
+        series: ticks.iter().map(|(_, samples)| samples.len()).max().unwrap_or_default(),
+        still: still(&ticks),
+        by_rows: [60, 10, 1].map(|rows| sealed(&ticks, rows)).into(),
+    };
+    #[expect(clippy::print_stdout, reason = "what the benches read")]
+    {
+        println!("{}", serde_json::to_string(&found)?);
+    }
+    Ok(())
+}
+
+fn sampled(seconds: u64) -> Vec<Tick> {
+    let mut config = Config::default().sample;
+    config.per_cpu = true;
+    let mut sampler = Sampler::new(&config);
+    let begun = Instant::now();
+    // Rates need two readings.
+    sampler.take(Instant::now);
+    (1..=seconds)
+        .map(|second| {
+            let due = begun + Duration::from_secs(second);
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            let at = i64::try_from(begun.elapsed().as_micros()).unwrap_or(i64::MAX);
+            (at, sampler.take(Instant::now))
+        })
+        .collect()
+}
+
+fn still(ticks: &[Tick]) -> usize {
+    let Some((_, first)) = ticks.first() else { return 0 };
+    let is_still = |sample: &&Sample| {
+        let mut all = ticks.iter().flat_map(|(_, samples)| samples);
+        all.all(|other| other.series != sample.series || other.value == sample.value)
+    };
+    first.iter().filter(is_still).count()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "bytes and nanoseconds of a minute")]
+fn sealed(ticks: &[Tick], rows: usize) -> Sealed {
+    let mut lane = Lane::new(VERSION_NEWEST);
+    let batches: Vec<_> = ticks.chunks_exact(rows).map(|part| lane.seal(part)).collect();
+    let (mut sender, mut node) = (LastBatch::default(), LastBatch::default());
+    let (mut wire, mut body, mut samples, mut coding, mut completing) = (0, 0, 0, 0.0, 0.0);
+    for batch in &batches {
+        let before = cpu_ns();
+        let next = sender.abbreviate(Lane::sent(batch), batch.bytes());
+        let coded = cpu_ns();
+        let Some(next) = next else {
+            node.note(batch);
+            continue;
+        };
+        let frame = Frame::Next(next);
+        wire += frame.encode().len();
+        let Frame::Next(next) = frame else { continue };
+        let begun = cpu_ns();
+        let completed = node.complete(&next);
+        completing += cpu_ns() - begun;
+        coding += coded - before;
+        assert!(completed.is_ok_and(|(_, completed)| completed == *batch), "it comes back");
+        body += batch.body().len();
+        samples += batch.header().counts.records;
+    }
+    let each = |total: f64| total / samples.max(1) as f64;
+    Sealed {
+        rows,
+        batches: batches.len(),
+        wire_bytes_per_sample: each(wire as f64),
+        body_bytes_per_sample: each(body as f64),
+        code_ns: each(coding),
+        complete_ns: each(completing),
+    }
+}
+
+/// CPU time of this thread.
+#[expect(clippy::cast_precision_loss, reason = "nanoseconds of a minute")]
+fn cpu_ns() -> f64 {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    now.tv_sec as f64 * 1e9 + now.tv_nsec as f64
+}
