@@ -21,18 +21,14 @@ const STREAM: Stream = Stream {
     run: Run { number: 4, nonce: 0x5851_f42d_4c95_7f2d },
 };
 
+#[derive(Default)]
 pub(crate) struct Lane {
-    version: u8,
     mark: Mark,
     totals: Counts,
     last: Option<Batch>,
 }
 
 impl Lane {
-    pub(crate) fn new(version: u8) -> Self {
-        Self { version, mark: Mark::default(), totals: Counts::default(), last: None }
-    }
-
     /// Seals ticks, one after the other, in a batch.
     pub(crate) fn seal(&mut self, ticks: &[Tick]) -> Batch {
         let mut body = BodyBuilder::default();
@@ -45,7 +41,7 @@ impl Lane {
             self.mark = body.end(STREAM).unwrap_or(self.mark);
             sealed_us = time_us + SEALED_AFTER_US;
         }
-        let (packing, packed) = body.pack_as(self.version, LEVEL);
+        let (packing, packed) = body.pack(LEVEL);
         self.totals = self.totals.plus(body.counts());
         let seq = self.last.as_ref().and_then(|last| last.header().seq.next());
         let header = Header {

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use headwater_agent::config::Config;
 use headwater_agent::sample::Sampler;
-use headwater_protocol::body::VERSION_NEWEST;
 use headwater_protocol::record::Sample;
 use headwater_protocol::wire::{Frame, LastBatch};
 use rustix::time::{ClockId, clock_gettime};
@@ -20,9 +19,9 @@ use lane::Lane;
 /// What a host's samples take.
 #[derive(Debug, Serialize)]
 struct Samples {
-    /// Series of a tick, in the median.
+    /// Series of the fullest tick.
     series: usize,
-    /// Values that never changed, of a tick's.
+    /// Those of the first tick whose value never changed.
     still: usize,
     by_rows: Vec<Sealed>,
 }
@@ -31,7 +30,6 @@ struct Samples {
 #[derive(Debug, Serialize)]
 struct Sealed {
     rows: usize,
-    batches: usize,
     /// Bytes of the frames of batches that follow others, by samples: head, header and body.
     wire_bytes_per_sample: f64,
     /// Bytes of the bodies that are stored, by samples.
@@ -69,6 +67,7 @@ fn sampled(seconds: u64) -> Vec<Tick> {
     (1..=seconds)
         .map(|second| {
             let due = begun + Duration::from_secs(second);
+            // The rhythm of a sampler, not a wait for anything.
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
             let at = i64::try_from(begun.elapsed().as_micros()).unwrap_or(i64::MAX);
             (at, sampler.take(Instant::now))
@@ -87,7 +86,7 @@ fn still(ticks: &[Tick]) -> usize {
 
 #[expect(clippy::cast_precision_loss, reason = "bytes and nanoseconds of a minute")]
 fn sealed(ticks: &[Tick], rows: usize) -> Sealed {
-    let mut lane = Lane::new(VERSION_NEWEST);
+    let mut lane = Lane::default();
     let batches: Vec<_> = ticks.chunks_exact(rows).map(|part| lane.seal(part)).collect();
     let (mut sender, mut node) = (LastBatch::default(), LastBatch::default());
     let (mut wire, mut body, mut samples, mut coding, mut completing) = (0, 0, 0, 0.0, 0.0);
@@ -113,7 +112,6 @@ fn sealed(ticks: &[Tick], rows: usize) -> Sealed {
     let each = |total: f64| total / samples.max(1) as f64;
     Sealed {
         rows,
-        batches: batches.len(),
         wire_bytes_per_sample: each(wire as f64),
         body_bytes_per_sample: each(body as f64),
         code_ns: each(coding),

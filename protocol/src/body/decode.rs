@@ -103,8 +103,7 @@ fn unpack(header: &Header, packed: &[u8]) -> Result<Vec<u8>, BodyError> {
 }
 
 fn decode(plain: &[u8], header: &Header) -> Result<Body, DecodeError> {
-    let newest = header.packing.version;
-    if newest == VERSION_OLDEST {
+    if header.packing.version == VERSION_OLDEST {
         return decode_oldest(plain, header);
     }
     let sections = Sections::split(plain)?;

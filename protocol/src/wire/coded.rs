@@ -52,16 +52,22 @@ fn is_coded(place: usize) -> bool {
 impl LastBody {
     /// A complete batch was sent, or came.
     pub(super) fn note(&mut self, packing: Packing, body: &[u8]) {
+        if !may_be_coded(packing) {
+            return;
+        }
         let mut next = self.clone();
-        if may_be_coded(packing) && next.encode(body).is_ok() {
+        if next.encode(body).is_ok() {
             *self = next;
         }
     }
 
     /// The body as it travels, which is the last one from now on; `None` if it travels as it is, and is not.
     pub(super) fn code(&mut self, packing: Packing, body: &[u8]) -> Option<Vec<u8>> {
+        if !may_be_coded(packing) {
+            return None;
+        }
         let mut next = self.clone();
-        let coded = may_be_coded(packing).then(|| next.encode(body).ok()).flatten()?;
+        let coded = next.encode(body).ok()?;
         // What the node will make of it, before it is relied on.
         let again = self.clone().decode(&coded, packing.unpacked);
         let is_same = again.is_ok_and(|again| again == body);
