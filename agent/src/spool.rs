@@ -115,7 +115,9 @@ pub fn open(
     level: i32,
 ) -> Result<Spool, OpenError> {
     let sealing = Sealing { clock: clocks.now(), level, body: VERSION_OLDEST };
-    Ok(prepare(open::open(config, device, sealing)?, config, clocks, level))
+    let mut opened = open::open(config, device, sealing)?;
+    opened.database.closes_in(&config.dir);
+    Ok(prepare(opened, config, clocks, level))
 }
 
 /// Opens the spool of a device on a storage, instead of on the file of its folder. The folder is still

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::ops::ControlFlow;
-use std::path::Path;
+use std::ops::{ControlFlow, Deref};
+use std::path::{Path, PathBuf};
 
 use headwater_protocol::batch::Batch;
 use headwater_protocol::chain::{Head, Link, Row, Rows, Sealed};
@@ -16,6 +16,7 @@ use redb::{
     WriteTransaction,
 };
 
+use super::damage;
 use super::format::{self, LINK_BYTES, STREAM_BYTES};
 use super::host::HostRow;
 use super::room;
@@ -172,19 +173,52 @@ pub(super) struct StoredLane {
 
 /// The database.
 #[derive(Debug)]
-pub(super) struct Database(redb::Database);
+pub(super) struct Database(Closing);
+
+/// A database of redb, which may panic on a damaged page when it is closed as well as before.
+#[derive(Debug)]
+struct Closing {
+    /// `None` once it is closed.
+    database: Option<redb::Database>,
+    /// Where damage is noted; `None` for a storage that is no file of a folder.
+    folder: Option<PathBuf>,
+}
+
+impl Deref for Closing {
+    type Target = redb::Database;
+
+    fn deref(&self) -> &redb::Database {
+        self.database.as_ref().expect("it is open until it is dropped")
+    }
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        let database = self.database.take();
+        if let Some(folder) = &self.folder {
+            // What was committed is there whether this goes well or not.
+            let _ = damage::watch(folder, || drop(database));
+        }
+    }
+}
 
 impl Database {
     /// Opens a database on a storage, or makes one on an empty storage.
     pub(super) fn open(storage: impl StorageBackend) -> Result<Self, DatabaseError> {
         let mut builder = redb::Database::builder();
         builder.set_cache_size(CACHE_BYTES);
-        builder.create_with_backend(storage).map(Self).map_err(DatabaseError::Open)
+        let database = builder.create_with_backend(storage).map_err(DatabaseError::Open)?;
+        Ok(Self(Closing { database: Some(database), folder: None }))
+    }
+
+    /// From now on damage that shows when it is closed is noted in its folder, for the next start.
+    pub(super) fn closes_in(&mut self, folder: &Path) {
+        self.0.folder = Some(folder.to_owned());
     }
 
     /// What the file says of itself; `None` for a file that holds nothing yet.
     pub(super) fn meta(&self) -> Result<Option<Meta>, DatabaseError> {
-        meta_in(&self.0)
+        meta_in(&*self.0)
     }
 
     /// The horizon of the bulk lane; 0 if none was written.
@@ -196,7 +230,7 @@ impl Database {
 
     /// What the file says of its host; of one that says nothing readable, nothing.
     pub(super) fn host(&self) -> Result<HostRow, DatabaseError> {
-        host_in(&self.0)
+        host_in(&*self.0)
     }
 
     /// What the file holds of a lane, compared with what its head says.
