@@ -3,10 +3,11 @@
 //! Each field of all records stands in a column of its own, so that equal things stand side by side:
 //! positions and times as differences, values as differences to the last value of their series,
 //! texts once in a dictionary. `docs/wire.md` has the tables. A body needs nothing but its header to be
-//! opened. Version 2 names what the header and every build know by number.
+//! opened. Version 2 names what the header and every build know by number; version 3 takes lines apart ([`lines`]).
 
 mod build;
 mod decode;
+mod lines;
 mod sections;
 mod series;
 mod vocabulary;
@@ -16,10 +17,7 @@ pub(crate) use decode::series_in;
 pub use decode::{Body, BodyError};
 pub(crate) use sections::{SECTIONS, Section, Sections, places};
 
-/// The oldest body version, which every node reads.
-pub const VERSION_OLDEST: u8 = 1;
-/// The newest body version. It is written for nodes that read it.
-pub const VERSION_NEWEST: u8 = 2;
+pub use crate::header::{VERSION_FIELDS, VERSION_NEWEST, VERSION_NUMBERED, VERSION_OLDEST};
 
 /// The columns of a body, in the order in which they stand in it.
 const COLUMNS: usize = 11;
@@ -66,6 +64,15 @@ impl Column {
         Self::Facts,
         Self::Gaps,
     ];
+}
+
+/// Bytes of a line's end, by what part of a line it is.
+fn end_bytes(part: u8) -> u64 {
+    match part {
+        0 => 1,
+        1 => 2,
+        _ => 0,
+    }
 }
 
 pub(crate) const KIND_TICK: u8 = 0;

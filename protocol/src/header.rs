@@ -3,11 +3,19 @@
 //! `docs/wire.md` has the byte table. A header is complete: whoever reads one entry of the log needs
 //! no other one to know whose it is, what it covers and where it belongs in its chain.
 
-use crate::body::{VERSION_NEWEST, VERSION_OLDEST};
 use crate::codec::{DecodeError, Reader, put_varint};
 use crate::identity::{BootId, DeviceId, Digest, Epoch, Lane, Seq, Tip};
 use crate::limits;
 use crate::position::{Check, Mark, Run, SourceId, Span, Stream};
+
+/// The oldest version of batches and their bodies, which every node reads.
+pub const VERSION_OLDEST: u8 = 1;
+/// Names by number what every build knows. Bodies without lines have this version at most.
+pub const VERSION_NUMBERED: u8 = 2;
+/// Takes lines apart.
+pub const VERSION_FIELDS: u8 = 3;
+/// The newest version. It is written for nodes that read it.
+pub const VERSION_NEWEST: u8 = VERSION_FIELDS;
 
 const FLAG_FIRST: u8 = 1;
 const FLAG_REKEYED: u8 = 2;
@@ -118,7 +126,7 @@ pub struct Packing {
 pub enum Codec {
     /// Plain columns.
     Plain,
-    /// Plain columns in one zstd frame.
+    /// Plain columns in one zstd frame; of version 3 all but the last section, which nothing makes smaller.
     Zstd,
 }
 

@@ -17,10 +17,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::batch::Batch;
-use crate::body::{VERSION_NEWEST, VERSION_OLDEST};
 use crate::codec::{DecodeError, Reader};
 use crate::entry::SentClock;
-use crate::header::Counts;
+use crate::header::{Counts, VERSION_FIELDS, VERSION_NUMBERED, VERSION_OLDEST};
 use crate::identity::{BootId, Generation, Lane, LogId, Receipt, Tip};
 use crate::ledger::Refusal;
 use crate::limits;
@@ -34,15 +33,22 @@ pub const ALPN: &[u8] = b"headwater/1";
 /// The oldest protocol version that this build speaks.
 pub const PROTOCOL_OLDEST: u16 = 1;
 /// The newest protocol version that this build speaks.
-pub const PROTOCOL_NEWEST: u16 = 3;
+pub const PROTOCOL_NEWEST: u16 = 4;
 /// The first protocol version in which batches travel abbreviated.
 pub const PROTOCOL_ABBREVIATED: u16 = 2;
 /// The first protocol version in which nodes read bodies of version 2, samples travel coded, and acks abbreviated.
 pub const PROTOCOL_CODED: u16 = 3;
+/// The first protocol version in which nodes read bodies of version 3.
+pub const PROTOCOL_FIELDS: u16 = 4;
+
 /// The newest version of a batch's body that a node reads, by the protocol version of the session.
 #[must_use]
 pub fn body_version(protocol: u16) -> u8 {
-    if protocol >= PROTOCOL_CODED { VERSION_NEWEST } else { VERSION_OLDEST }
+    match protocol {
+        PROTOCOL_FIELDS.. => VERSION_FIELDS,
+        PROTOCOL_CODED => VERSION_NUMBERED,
+        _ => VERSION_OLDEST,
+    }
 }
 
 /// Bytes of a frame's head: kind and length.

@@ -251,7 +251,7 @@ fn the_bytes_of_every_format_stay_the_same() {
 
 #[test]
 fn records_come_back_byte_for_byte() {
-    for (version, level) in [(1, 0), (1, 1), (1, 3), (2, 0), (2, 3)] {
+    for (version, level) in [(1, 0), (1, 1), (1, 3), (2, 0), (2, 3), (3, 3)] {
         let (header, packed) = header_as(version, &body_of(&records()), level);
         let batch = Batch::seal(header, &packed, Digest([9; 32]));
         let again = Batch::parse(batch.bytes().to_vec()).unwrap();
@@ -358,25 +358,27 @@ fn a_frame_above_its_limit_is_refused_by_its_head() {
 #[test]
 fn versions_from_the_future_are_named() {
     let mut bytes = batch().into_bytes();
-    bytes[0] = 3;
+    bytes[0] = 4;
     let error = Batch::parse(bytes).unwrap_err();
-    assert_eq!(error, DecodeError::Version { what: "batch", found: 3, newest: 2 });
+    assert_eq!(error, DecodeError::Version { what: "batch", found: 4, newest: 3 });
     // A body of another version than its batch.
     let (mut header, packed) = header_as(1, &body_of(&records()), 0);
     header.packing.version = 2;
     assert!(Body::open(&Batch::seal(header, &packed, Digest([0; 32]))).is_err());
-    let (mut header, packed) = header_as(2, &body_of(&records()), 0);
-    header.packing.version = 1;
-    assert!(Body::open(&Batch::seal(header, &packed, Digest([0; 32]))).is_err());
+    for version in [1, 3] {
+        let (mut header, packed) = header_as(2, &body_of(&records()), 0);
+        header.packing.version = version;
+        assert!(Body::open(&Batch::seal(header, &packed, Digest([0; 32]))).is_err());
+    }
     let mut bytes = entry().encode();
     bytes[0] = 9;
     assert!(matches!(Entry::decode(&bytes), Err(DecodeError::Version { what: "entry", .. })));
     let Frame::Hello(mut hello) = frames().remove(0) else { panic!("the first frame is a hello") };
     assert_eq!(negotiate(&hello), Ok(1));
-    (hello.protocol_oldest, hello.protocol_newest) = (4, 5);
+    (hello.protocol_oldest, hello.protocol_newest) = (5, 6);
     assert!(negotiate(&hello).is_err(), "no version in common");
-    (hello.protocol_oldest, hello.protocol_newest) = (1, 5);
-    assert_eq!(negotiate(&hello), Ok(3), "the newest in common");
+    (hello.protocol_oldest, hello.protocol_newest) = (1, 6);
+    assert_eq!(negotiate(&hello), Ok(4), "the newest in common");
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use headwater_agent::ship::Link;
 use headwater_agent::tail::Landing;
+use headwater_protocol::header::VERSION_NEWEST;
 use headwater_protocol::identity::Lane;
-use headwater_protocol::wire::CloseCode;
+use headwater_protocol::wire::{CloseCode, PROTOCOL_NEWEST};
 
 use crate::node::Mischief;
 use crate::world::{World, loopback, node_identity, numbered, sample, wait_for};
@@ -33,7 +34,7 @@ fn what_is_spooled_arrives_once_and_is_acked() {
 
 #[test]
 fn batches_that_follow_one_another_travel_abbreviated_in_sessions_of_the_present_version() {
-    for protocol in [1, 2, 3] {
+    for protocol in [1, 2, 3, 4] {
         let mut world = World::without_agent();
         world.node.state().protocol = protocol;
         world.start();
@@ -57,40 +58,42 @@ fn batches_that_follow_one_another_travel_abbreviated_in_sessions_of_the_present
 
 #[test]
 fn a_node_of_an_older_version_is_sent_nothing_that_it_cannot_read() {
-    for restarts in [false, true] {
+    for (older, restarts) in [(2, false), (2, true), (3, false), (3, true)] {
         let mut world = World::new();
         world.agent().writer.tick(0, sample(0)).unwrap();
         world.wait_acked(Lane::Live, 1);
         let stream = world.begin();
-        let at = world.append(stream, 0, &numbered(0..10));
-        world.wait_acked(Lane::Bulk, 10);
+        // So many lines are taken apart.
+        let at = world.append(stream, 0, &numbered(0..2_000));
+        world.wait_acked(Lane::Bulk, 2_000);
+        assert_eq!(world.node.state().newest_batch, VERSION_NEWEST);
         // The node that read the newest bodies goes; what it did not ack is sealed for it.
         world.node.state().mischief.extend([Mischief::Close(CloseCode::Stopping)]);
         world.node.state().refused_hellos.extend([CloseCode::Limit; 1000]);
         for value in 1..5 {
             world.agent().writer.tick(value, sample(value)).unwrap();
         }
-        world.append(stream, at, &numbered(10..20));
+        world.append(stream, at, &numbered(2_000..4_000));
         world.wait_standing("nobody is greeted", |standing| standing.tries >= 2);
         if restarts {
             world.stop();
         }
         {
             let mut state = world.node.state();
-            state.protocol = 2;
+            state.protocol = older;
             state.refused_hellos.clear();
         }
         if restarts {
             world.start();
         }
         world.wait_acked(Lane::Live, 5);
-        world.wait_acked(Lane::Bulk, 20);
+        world.wait_acked(Lane::Bulk, 4_000);
         assert_eq!(world.node.values(), (0..5).collect::<Vec<i64>>());
-        assert_eq!(world.node.lines(), numbered(0..20));
+        assert!(world.node.lines() == numbered(0..4_000));
         world.node.check();
         // And back: a newer node is sent newer bodies.
         world.node.state().mischief.extend([Mischief::Close(CloseCode::Stopping)]);
-        world.node.state().protocol = 3;
+        world.node.state().protocol = PROTOCOL_NEWEST;
         for value in 5..8 {
             world.agent().writer.tick(value, sample(value)).unwrap();
         }

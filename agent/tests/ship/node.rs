@@ -63,6 +63,8 @@ pub(crate) struct NodeState {
     pub(crate) protocol: u16,
     pub(crate) sessions: u64,
     pub(crate) batches: u64,
+    /// The newest version of them.
+    pub(crate) newest_batch: u8,
     /// Those of them that came abbreviated.
     pub(crate) abbreviated: u64,
     pub(crate) hellos: Vec<headwater_protocol::wire::Hello>,
@@ -92,6 +94,7 @@ impl Node {
             protocol: PROTOCOL_NEWEST,
             sessions: 0,
             batches: 0,
+            newest_batch: 0,
             abbreviated: 0,
             hellos: Vec::new(),
             busy_hellos: 0,
@@ -288,6 +291,7 @@ impl LaneStream {
         let mischief = {
             let mut state = self.state.lock().unwrap();
             state.batches += 1;
+            state.newest_batch = state.newest_batch.max(version);
             state.mischief.pop_front()
         };
         match mischief {

@@ -1,13 +1,14 @@
 //! Building a body, record by record, without keeping the records.
 
+mod pack;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::sections::{Sections, put_places};
+use super::sections::put_places;
 use super::{COLUMNS, Column, KIND_EVENT, KIND_FACTS, KIND_GAP, KIND_TICK};
-use super::{INFO_DEVICE, INFO_FILE, INFO_HOST, INFO_NONE, VERSION_NEWEST, VERSION_OLDEST};
 use crate::codec::{put_bytes, put_varint, put_zigzag};
-use crate::header::{Codec, Counts, Packing, encode_stream};
+use crate::header::{Counts, encode_stream};
 use crate::limits;
 use crate::position::{Check, Mark, Span, Stream};
 use crate::record::{Content, Gap, Line, Part, Record, Sample, Series, SourceInfo};
@@ -149,84 +150,6 @@ impl BodyBuilder {
         }
     }
 
-    /// Packs the body as the newest version. `level` is zstd's; 0 leaves the columns as they are.
-    ///
-    /// # Panics
-    /// If zstd fails on a buffer of the bound that it asked for, which it never does.
-    #[must_use]
-    pub fn pack(&self, level: i32) -> (Packing, Vec<u8>) {
-        self.pack_as(VERSION_NEWEST, level)
-    }
-
-    /// Packs the body as a version that its reader knows. `level` is zstd's; 0 leaves the columns as they are.
-    /// So do little bodies of samples of version 2: they travel by how they differ from the one before.
-    ///
-    /// # Panics
-    /// If zstd fails on a buffer of the bound that it asked for, which it never does.
-    #[must_use]
-    pub fn pack_as(&self, version: u8, level: i32) -> (Packing, Vec<u8>) {
-        let plain = if version == VERSION_OLDEST { self.encode_oldest() } else { self.encode() };
-        let unpacked = u32::try_from(plain.len()).expect("a body is at most 4 MiB");
-        let travels_short = version != VERSION_OLDEST && self.has_samples_alone(plain.len());
-        let packed = (level != 0 && !travels_short)
-            .then(|| zstd::bulk::compress(&plain, level).expect("zstd packs any bytes"))
-            .filter(|packed| packed.len() < plain.len());
-        if let Some(packed) = packed {
-            let length = u32::try_from(packed.len()).expect("a body is at most 4 MiB");
-            return (Packing { version, codec: Codec::Zstd, packed: length, unpacked }, packed);
-        }
-        (Packing { version, codec: Codec::Plain, packed: unpacked, unpacked }, plain)
-    }
-
-    fn has_samples_alone(&self, plain: usize) -> bool {
-        let has = |column: Column| !self.columns[column as usize].is_empty();
-        plain <= limits::CODED_BYTES_MAX
-            && self.dictionary.len() <= limits::CODED_SERIES_MAX
-            && has(Column::Value)
-            && ![Column::Part, Column::Facts, Column::Gaps].into_iter().any(has)
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        let (mut streams, mut series) = (Vec::new(), Vec::new());
-        let mut order: Vec<Stream> = self.streams.iter().map(|it| it.span.stream).collect();
-        order.sort_unstable();
-        for covered in &self.streams {
-            let place = order.binary_search(&covered.span.stream);
-            put_varint(&mut streams, place.expect("a stream is among all of them") as u64);
-            encode_info(covered.info.as_ref(), &mut streams);
-        }
-        let mut before = None;
-        for it in self.series() {
-            it.encode_after(before, &mut series);
-            before = Some(it);
-        }
-        let mut columns: [&[u8]; COLUMNS] = std::array::from_fn(|at| self.columns[at].as_slice());
-        columns[Column::Series as usize] = &self.places.0;
-        Sections::new(&streams, &series, columns).assemble()
-    }
-
-    fn encode_oldest(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.weight() + 1024);
-        out.push(VERSION_OLDEST);
-        put_varint(&mut out, self.streams.len() as u64);
-        for covered in &self.streams {
-            encode_stream(covered.span.stream, &mut out);
-            encode_info(covered.info.as_ref(), &mut out);
-        }
-        put_varint(&mut out, self.dictionary.len() as u64);
-        for series in self.series() {
-            series.encode(&mut out);
-        }
-        put_varint(&mut out, self.records as u64);
-        for column in &self.columns {
-            put_varint(&mut out, column.len() as u64);
-        }
-        for column in &self.columns {
-            out.extend_from_slice(column);
-        }
-        out
-    }
-
     /// The dictionary in order of places.
     fn series(&self) -> Vec<&Arc<Series>> {
         let mut series: Vec<(&Arc<Series>, usize)> =
@@ -310,19 +233,5 @@ impl BodyBuilder {
 
     fn column(&mut self, column: Column) -> &mut Vec<u8> {
         &mut self.columns[column as usize]
-    }
-}
-
-fn encode_info(info: Option<&SourceInfo>, out: &mut Vec<u8>) {
-    match info {
-        None => out.push(INFO_NONE),
-        Some(SourceInfo::Host) => out.push(INFO_HOST),
-        Some(SourceInfo::Device) => out.push(INFO_DEVICE),
-        Some(SourceInfo::File { path, fingerprint }) => {
-            out.push(INFO_FILE);
-            put_bytes(out, path);
-            out.extend_from_slice(&fingerprint.length.to_le_bytes());
-            out.extend_from_slice(&fingerprint.hash);
-        }
     }
 }

@@ -4,9 +4,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::lines::Lines;
 use super::sections::{Section, Sections, places};
 use super::{COLUMNS, Column, KIND_EVENT, KIND_FACTS, KIND_GAP, KIND_TICK};
-use super::{INFO_DEVICE, INFO_FILE, INFO_HOST, INFO_NONE, VERSION_OLDEST};
+use super::{
+    INFO_DEVICE, INFO_FILE, INFO_HOST, INFO_NONE, VERSION_FIELDS, VERSION_OLDEST, end_bytes,
+};
 use crate::batch::Batch;
 use crate::codec::{DecodeError, Reader};
 use crate::header::{Codec, Counts, Header, decode_stream};
@@ -89,24 +92,37 @@ fn unpack(header: &Header, packed: &[u8]) -> Result<Vec<u8>, BodyError> {
         Codec::Plain if packed.len() == unpacked as usize => Ok(packed.to_vec()),
         Codec::Plain => Err(BodyError::Unpack(unpacked)),
         Codec::Zstd => {
-            let mut zstd =
-                zstd::bulk::Decompressor::new().map_err(|_| BodyError::Unpack(unpacked))?;
-            zstd.window_log_max(limits::ZSTD_WINDOW_LOG_MAX)
-                .map_err(|_| BodyError::Unpack(unpacked))?;
-            let plain = zstd.decompress(packed, unpacked as usize);
-            match plain {
-                Ok(plain) if plain.len() == unpacked as usize => Ok(plain),
-                _ => Err(BodyError::Unpack(unpacked)),
+            let (frame, last) = match header.packing.version {
+                VERSION_FIELDS => apart(packed)?,
+                _ => (packed, &[][..]),
+            };
+            let damaged = |_| BodyError::Unpack(unpacked);
+            let mut zstd = zstd::bulk::Decompressor::new().map_err(damaged)?;
+            zstd.window_log_max(limits::ZSTD_WINDOW_LOG_MAX).map_err(damaged)?;
+            let mut plain = zstd.decompress(frame, unpacked as usize).map_err(damaged)?;
+            plain.extend_from_slice(last);
+            if plain.len() != unpacked as usize {
+                return Err(BodyError::Unpack(unpacked));
             }
+            Ok(plain)
         }
     }
+}
+
+/// The zstd frame of a body of version 3, and what stands after it.
+fn apart(packed: &[u8]) -> Result<(&[u8], &[u8]), DecodeError> {
+    let mut reader = Reader::new(packed);
+    let last = reader.length("last section", limits::BODY_BYTES_MAX)?;
+    let frame = reader.left().checked_sub(last);
+    let frame = frame.ok_or(outside("last section", last as u64, "what is there"))?;
+    Ok((reader.take("zstd frame", frame)?, reader.take("last section", last)?))
 }
 
 fn decode(plain: &[u8], header: &Header) -> Result<Body, DecodeError> {
     if header.packing.version == VERSION_OLDEST {
         return decode_oldest(plain, header);
     }
-    let sections = Sections::split(plain)?;
+    let sections = Sections::split(plain, header.packing.version)?;
     let mut reader = Reader::new(sections.of(Section::Streams));
     let mut streams = Vec::new();
     while reader.left() > 0 {
@@ -123,7 +139,7 @@ fn decode(plain: &[u8], header: &Header) -> Result<Body, DecodeError> {
     if records > limits::RECORDS_PER_BATCH_MAX {
         return Err(outside("count of records", records as u64, "at most 65,536"));
     }
-    let columns = Columns::of(&sections);
+    let columns = Columns::of(&sections, header.packing.version)?;
     columns.records(Tables { streams, series, records }, header)
 }
 
@@ -194,6 +210,10 @@ struct Tables {
 
 struct Columns<'a> {
     readers: [Reader<'a>; COLUMNS],
+    /// Lines that were taken apart, and bytes that they may still have; `None` where they are as they were.
+    lines: Option<(Lines<'a>, usize)>,
+    /// The last of those.
+    line: Vec<u8>,
 }
 
 type Streams = [(Stream, Option<SourceInfo>)];
@@ -208,11 +228,18 @@ impl<'a> Columns<'a> {
         for (column, length) in readers.iter_mut().zip(lengths) {
             *column = Reader::new(reader.take("column", length)?);
         }
-        Ok(Self { readers })
+        Ok(Self { readers, lines: None, line: Vec::new() })
     }
 
-    fn of(sections: &Sections<'a>) -> Self {
-        Self { readers: Column::ALL.map(|it| Reader::new(sections.of(Section::Column(it)))) }
+    fn of(sections: &Sections<'a>, version: u8) -> Result<Self, DecodeError> {
+        let readers = Column::ALL.map(|it| Reader::new(sections.of(Section::Column(it))));
+        let [fields, values, raw] =
+            [Section::Fields, Section::Values, Section::Raw].map(|section| sections.of(section));
+        let lines = match version {
+            VERSION_FIELDS => Some((Lines::new(fields, values, raw)?, limits::BODY_BYTES_MAX)),
+            _ => None,
+        };
+        Ok(Self { readers, lines, line: Vec::new() })
     }
 
     fn records(
@@ -244,6 +271,7 @@ impl<'a> Columns<'a> {
     }
 
     fn finish(self) -> Result<(), DecodeError> {
+        self.lines.map_or(Ok(()), |(lines, _)| lines.finish())?;
         self.readers.into_iter().try_for_each(|reader| reader.finish("column"))
     }
 
@@ -260,10 +288,7 @@ impl<'a> Columns<'a> {
         let Some((stream, _)) = streams.get(place) else {
             return Err(outside("stream", place as u64, "a stream of the table"));
         };
-        let length = self.column(Column::Length).varint("length")?;
-        let start = ends[place];
-        let end = start.checked_add(length).ok_or(outside("length", length, "a sum below 2^64"))?;
-        ends[place] = end;
+        let told = self.column(Column::Length).varint("length")?;
         let since = self.column(Column::Time).zigzag("time")?;
         state.time_us = state.time_us.wrapping_add(since);
         let content = match kind {
@@ -273,6 +298,13 @@ impl<'a> Columns<'a> {
             KIND_GAP => Content::Gap(self.gap()?),
             kind => return Err(outside("kind", u64::from(kind), "0 to 3")),
         };
+        let length = match &content {
+            Content::Event(event) if self.lines.is_some() => taken(event, told),
+            _ => told,
+        };
+        let start = ends[place];
+        let end = start.checked_add(length).ok_or(outside("length", length, "a sum below 2^64"))?;
+        ends[place] = end;
         Ok(Record { stream: *stream, start, end, time_us: state.time_us, content })
     }
 
@@ -313,6 +345,12 @@ impl<'a> Columns<'a> {
             3 => Part::Unended,
             part => return Err(outside("part of a line", u64::from(part), "0 to 3")),
         };
+        if let Some((lines, left)) = &mut self.lines {
+            self.line.clear();
+            lines.next(&mut self.line, limits::EVENT_BYTES_MAX.min(*left))?;
+            *left -= self.line.len();
+            return Ok(Event { part, body: self.line.clone() });
+        }
         let length = self.column(Column::EventLength).length("event", limits::EVENT_BYTES_MAX)?;
         Ok(Event { part, body: self.column(Column::EventBytes).take("event", length)?.to_vec() })
     }
@@ -342,6 +380,12 @@ impl<'a> Columns<'a> {
         };
         Ok(Gap { cause, records, bytes, about })
     }
+}
+
+/// How much a line takes of its stream, of what is told beyond itself and its end.
+fn taken(event: &Event, told: u64) -> u64 {
+    let beyond = (told >> 1) ^ (told & 1).wrapping_neg();
+    (event.body.len() as u64 + end_bytes(event.part as u8)).wrapping_add(beyond)
 }
 
 /// Where a batch starts in a stream; 0 for one that it does not cover, which `compare` refuses.

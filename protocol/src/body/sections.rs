@@ -1,14 +1,18 @@
-//! The outer form of a body of version 2: sections of bytes, of which empty ones take nothing.
+//! The outer form of a body of version 2 or later: sections of bytes, of which empty ones take nothing.
 //!
 //! Which ones there are (2 bytes, one bit each, the streams' the lowest), the length of each of those as a
 //! varint, then their bytes.
 
+use super::lines::Packed;
 use super::{COLUMNS, Column};
 use crate::codec::{DecodeError, Reader, put_varint, put_zigzag};
+use crate::header::VERSION_NUMBERED;
 use crate::limits;
 
 /// How many sections there are.
-pub(crate) const SECTIONS: usize = COLUMNS + 2;
+pub(crate) const SECTIONS: usize = COLUMNS + 5;
+/// How many there are in version 2.
+const SECTIONS_NUMBERED: usize = COLUMNS + 2;
 
 /// A section of a body.
 #[derive(Clone, Copy)]
@@ -19,6 +23,12 @@ pub(crate) enum Section {
     Series,
     /// A column.
     Column(Column),
+    /// What the fields of lines are. Of version 3, in which no lines stand in their column.
+    Fields,
+    /// What varies in lines.
+    Values,
+    /// What varies in lines and nothing makes smaller: the last one, which is never compressed.
+    Raw,
 }
 
 /// The sections of a body.
@@ -29,13 +39,26 @@ impl<'a> Sections<'a> {
     pub(super) fn new(streams: &'a [u8], series: &'a [u8], columns: [&'a [u8]; COLUMNS]) -> Self {
         let mut sections = [&[][..]; SECTIONS];
         (sections[0], sections[1]) = (streams, series);
-        sections[2..].copy_from_slice(&columns);
+        sections[2..SECTIONS_NUMBERED].copy_from_slice(&columns);
         Self(sections)
+    }
+
+    /// With lines that were taken apart.
+    pub(super) fn with_lines(mut self, lines: &'a Packed) -> Self {
+        self.0[Section::Fields.place()] = &lines.fields;
+        self.0[Section::Values.place()] = &lines.values;
+        self.0[Section::Raw.place()] = &lines.raw;
+        self
     }
 
     /// From all of them, in order.
     pub(crate) fn of_all(sections: [&'a [u8]; SECTIONS]) -> Self {
         Self(sections)
+    }
+
+    /// Puts another one in its place.
+    pub(super) fn set(&mut self, section: Section, bytes: &'a [u8]) {
+        self.0[section.place()] = bytes;
     }
 
     /// All of them, in order.
@@ -52,10 +75,10 @@ impl<'a> Sections<'a> {
     ///
     /// # Errors
     /// For every malformed input.
-    pub(crate) fn split(plain: &'a [u8]) -> Result<Self, DecodeError> {
+    pub(crate) fn split(plain: &'a [u8], version: u8) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(plain);
         let there = reader.u16("sections of the body")?;
-        if there >> SECTIONS != 0 {
+        if version == VERSION_NUMBERED && there >> SECTIONS_NUMBERED != 0 {
             let (what, value) = ("sections of the body", u64::from(there));
             return Err(DecodeError::Value { what, value, expected: "13 sections" });
         }
@@ -100,6 +123,9 @@ impl Section {
             Self::Streams => 0,
             Self::Series => 1,
             Self::Column(column) => 2 + column as usize,
+            Self::Fields => SECTIONS_NUMBERED,
+            Self::Values => SECTIONS_NUMBERED + 1,
+            Self::Raw => SECTIONS_NUMBERED + 2,
         }
     }
 }

@@ -11,10 +11,10 @@ use std::borrow::Cow;
 use super::coded::LastBody;
 use super::{PROTOCOL_CODED, PROTOCOL_NEWEST};
 use crate::batch::{Batch, parts};
-use crate::body::{VERSION_NEWEST, VERSION_OLDEST};
 use crate::codec::{DecodeError, Reader, put_varint, put_zigzag};
 use crate::entry::SentClock;
 use crate::header::{Clock, Codec, Counts, Header, Packing};
+use crate::header::{VERSION_FIELDS, VERSION_NUMBERED, VERSION_OLDEST};
 use crate::header::{decode_end, decode_span, encode_end, encode_span};
 use crate::identity::{BootId, Digest};
 use crate::limits;
@@ -46,7 +46,9 @@ const FLAG_GAPS: u8 = 4;
 const FLAG_BODY_2: u8 = 8;
 /// The body is coded by those before.
 const FLAG_CODED: u8 = 16;
-const FLAGS: u8 = 31;
+/// The body is of version 3.
+const FLAG_BODY_3: u8 = 32;
+const FLAGS: u8 = 63;
 /// Bytes of the digest that travel: they tell that both ends completed the same.
 const DIGEST_BYTES: usize = 8;
 
@@ -146,12 +148,13 @@ fn encode(header: &Header, last: &Header, (sent, is_coded): (SentClock, bool), o
     let has_gaps = counts.gaps > 0 || counts.gap_records > 0 || counts.gap_bytes > 0;
     let zstd = matches!(header.packing.codec, Codec::Zstd);
     let flag = |is_set, flag| if is_set { flag } else { 0 };
-    let is_newer = header.packing.version != VERSION_OLDEST;
+    let is_of = |version| header.packing.version == version;
     out.push(
         flag(header.rekeyed, FLAG_REKEYED)
             | flag(zstd, FLAG_ZSTD)
             | flag(has_gaps, FLAG_GAPS)
-            | flag(is_newer, FLAG_BODY_2)
+            | flag(is_of(VERSION_NUMBERED), FLAG_BODY_2)
+            | flag(is_of(VERSION_FIELDS), FLAG_BODY_3)
             | flag(is_coded, FLAG_CODED),
     );
     put_since(out, header.lane_state, last.lane_state);
@@ -217,7 +220,12 @@ fn decode(
     let unpacked = u32::try_from(unpacked)
         .map_err(|_| outside("unpacked length", unpacked, "4 MiB at most"))?;
     let codec = if flags & FLAG_ZSTD == 0 { Codec::Plain } else { Codec::Zstd };
-    let version = if flags & FLAG_BODY_2 == 0 { VERSION_OLDEST } else { VERSION_NEWEST };
+    let version = match flags & (FLAG_BODY_2 | FLAG_BODY_3) {
+        0 => VERSION_OLDEST,
+        FLAG_BODY_2 => VERSION_NUMBERED,
+        FLAG_BODY_3 => VERSION_FIELDS,
+        _ => return Err(outside("batch flags", u64::from(flags), "one version")),
+    };
     let header = Header {
         device: last.device,
         lane: last.lane,

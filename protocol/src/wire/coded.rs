@@ -11,9 +11,9 @@ mod values;
 
 use self::range::{Coder, Decoder, Encoder};
 use self::values::{HighBits, Model};
-use crate::body::{Column, SECTIONS, Section, Sections, VERSION_OLDEST, places, series_in};
+use crate::body::{Column, SECTIONS, Section, Sections, places, series_in};
 use crate::codec::{DecodeError, Reader, put_bytes, put_varint, put_zigzag};
-use crate::header::{Codec, Packing};
+use crate::header::{Codec, Packing, VERSION_NUMBERED};
 use crate::limits::{CODED_BYTES_MAX, CODED_SERIES_MAX};
 
 /// Tables of series that are remembered: the samplers of a lane take turns.
@@ -79,7 +79,7 @@ impl LastBody {
     }
 
     fn encode(&mut self, body: &[u8]) -> Result<Vec<u8>, DecodeError> {
-        let sections = Sections::split(body)?;
+        let sections = Sections::split(body, VERSION_NUMBERED)?;
         let mut out = Vec::with_capacity(64);
         let all = sections.all().iter().zip(&self.sections).enumerate();
         let other = all.filter(|(place, (now, last))| !is_coded(*place) && last != *now);
@@ -209,7 +209,7 @@ impl LastBody {
 }
 
 fn may_be_coded(packing: Packing) -> bool {
-    packing.version != VERSION_OLDEST
+    packing.version == VERSION_NUMBERED
         && packing.codec == Codec::Plain
         && packing.unpacked as usize <= CODED_BYTES_MAX
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use headwater_protocol::body::VERSION_OLDEST;
+use headwater_protocol::body::VERSION_NEWEST;
 use headwater_protocol::chain::{Acked, Fresh, Resumed};
 use headwater_protocol::identity::Lane;
 use headwater_protocol::position::Stream;
@@ -43,7 +43,7 @@ impl Keeper {
     ) -> Result<Result<Resumed, NoRoom>, DatabaseError> {
         let disk = self.disk();
         let read_before = self.state.node_reads.insert(state.lane, body);
-        let may_be_newer = body == VERSION_OLDEST && read_before != Some(body);
+        let may_be_newer = body < VERSION_NEWEST && read_before != Some(body);
         match state.lane {
             Lane::Live => self.seal_live(now)?,
             Lane::Bulk => self.seal_bulk(now)?,

@@ -1,0 +1,248 @@
+//! A body as bytes: which form its lines take, and their packing.
+
+use super::BodyBuilder;
+use crate::body::lines::{self, Lines};
+use crate::body::sections::{Section, Sections};
+use crate::body::{COLUMNS, Column, KIND_EVENT, end_bytes};
+use crate::body::{INFO_DEVICE, INFO_FILE, INFO_HOST, INFO_NONE};
+use crate::body::{VERSION_FIELDS, VERSION_NEWEST, VERSION_NUMBERED, VERSION_OLDEST};
+use crate::codec::{Reader, put_bytes, put_varint, put_zigzag};
+use crate::header::{Codec, Packing, encode_stream};
+use crate::limits;
+use crate::position::Stream;
+use crate::record::SourceInfo;
+
+impl BodyBuilder {
+    /// Packs the body as the newest version. `level` is zstd's; 0 leaves the columns as they are.
+    ///
+    /// # Panics
+    /// If zstd fails on a buffer of the bound that it asked for, which it never does.
+    #[must_use]
+    pub fn pack(&self, level: i32) -> (Packing, Vec<u8>) {
+        self.pack_as(VERSION_NEWEST, level)
+    }
+
+    /// Packs the body as a version that its reader knows. `level` is zstd's; 0 leaves the columns as they are.
+    /// So do little bodies of samples of version 2: they travel by how they differ from the one before.
+    ///
+    /// # Panics
+    /// If zstd fails on a buffer of the bound that it asked for, which it never does.
+    #[must_use]
+    pub fn pack_as(&self, version: u8, level: i32) -> (Packing, Vec<u8>) {
+        if version < VERSION_FIELDS {
+            return self.pack_whole(version, level);
+        }
+        let source = &self.columns[Column::EventBytes as usize];
+        let is_small = source.len() < JUDGED_BYTES;
+        match self.pack_lines(source, is_small, level) {
+            Some(apart) if is_small => {
+                // Reading lines that were taken apart takes longer, for which they are to be smaller.
+                let whole = self.pack_whole(VERSION_NUMBERED, level);
+                if pays(apart.1.len(), whole.1.len()) { apart } else { whole }
+            }
+            Some(apart) => apart,
+            None => self.pack_whole(VERSION_NUMBERED, level),
+        }
+    }
+
+    /// Packs the body with lines taken apart; `None` where that does not pay, as far as it is judged here.
+    fn pack_lines(&self, source: &[u8], is_small: bool, level: i32) -> Option<(Packing, Vec<u8>)> {
+        let lengths = self.event_lengths();
+        if source.len() < FIELDS_BYTES_MIN || !is_small && !is_worth_it(source, &lengths, level) {
+            return None;
+        }
+        let (plain, last) = self.encode_lines(source, &lengths)?;
+        let unpacked = u32::try_from(plain.len()).expect("a body is at most 4 MiB");
+        let (codec, packed) = match level {
+            0 => (Codec::Plain, plain),
+            level => (Codec::Zstd, pack_but_last(&plain, last, level)),
+        };
+        let length = u32::try_from(packed.len()).expect("a body is at most 4 MiB");
+        Some((Packing { version: VERSION_FIELDS, codec, packed: length, unpacked }, packed))
+    }
+
+    /// Packs the body with lines as they are.
+    fn pack_whole(&self, version: u8, level: i32) -> (Packing, Vec<u8>) {
+        let plain = if version == VERSION_OLDEST { self.encode_oldest() } else { self.encode() };
+        let unpacked = u32::try_from(plain.len()).expect("a body is at most 4 MiB");
+        let travels_short = version != VERSION_OLDEST && self.has_samples_alone(plain.len());
+        let packed = (level != 0 && !travels_short)
+            .then(|| zstd::bulk::compress(&plain, level).expect("zstd packs any bytes"))
+            .filter(|packed| packed.len() < plain.len());
+        if let Some(packed) = packed {
+            let length = u32::try_from(packed.len()).expect("a body is at most 4 MiB");
+            return (Packing { version, codec: Codec::Zstd, packed: length, unpacked }, packed);
+        }
+        (Packing { version, codec: Codec::Plain, packed: unpacked, unpacked }, plain)
+    }
+
+    fn has_samples_alone(&self, plain: usize) -> bool {
+        let has = |column: Column| !self.columns[column as usize].is_empty();
+        plain <= limits::CODED_BYTES_MAX
+            && self.dictionary.len() <= limits::CODED_SERIES_MAX
+            && has(Column::Value)
+            && ![Column::Part, Column::Facts, Column::Gaps].into_iter().any(has)
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let tables = self.tables();
+        self.sections(&tables).assemble()
+    }
+
+    /// The body with its lines taken apart, and how long its last section is; `None` if that is longer than it may
+    /// be, or they would not come back as they are.
+    fn encode_lines(&self, source: &[u8], lengths: &[usize]) -> Option<(Vec<u8>, usize)> {
+        let packed = lines::pack(source, lengths.iter().copied());
+        let mut lines = Lines::new(&packed.fields, &packed.values, &packed.raw).ok()?;
+        let (mut line, mut at) = (Vec::new(), 0);
+        for length in lengths {
+            line.clear();
+            lines.next(&mut line, *length).ok()?;
+            if line != source[at..at + length] {
+                return None;
+            }
+            at += length;
+        }
+        lines.finish().ok()?;
+        let taken = self.taken(lengths);
+        let tables = self.tables();
+        let mut sections = self.sections(&tables).with_lines(&packed);
+        sections.set(Section::Column(Column::EventLength), &[]);
+        sections.set(Section::Column(Column::EventBytes), &[]);
+        sections.set(Section::Column(Column::Length), &taken);
+        let plain = sections.assemble();
+        (plain.len() <= limits::BODY_BYTES_MAX).then_some((plain, packed.raw.len()))
+    }
+
+    /// How long each line is.
+    fn event_lengths(&self) -> Vec<usize> {
+        let mut reader = Reader::new(&self.columns[Column::EventLength as usize]);
+        let lengths = std::iter::from_fn(|| {
+            (reader.left() > 0).then(|| reader.length("length", limits::BODY_BYTES_MAX))
+        });
+        lengths.map(|length| length.expect("it was written here")).collect()
+    }
+
+    /// The column of lengths as version 3 has it: of lines by how much they take beyond themselves and their end.
+    fn taken(&self, lengths: &[usize]) -> Vec<u8> {
+        let mut reader = Reader::new(&self.columns[Column::Length as usize]);
+        let mut lines = lengths.iter().zip(&self.columns[Column::Part as usize]);
+        let mut taken = Vec::new();
+        for kind in &self.columns[Column::Kind as usize] {
+            let length = reader.varint("length").expect("it was written here");
+            match (*kind == KIND_EVENT).then(|| lines.next()).flatten() {
+                Some((line, part)) => {
+                    let told = *line as u64 + end_bytes(*part);
+                    put_zigzag(&mut taken, length.wrapping_sub(told).cast_signed());
+                }
+                None => put_varint(&mut taken, length),
+            }
+        }
+        taken
+    }
+
+    /// The sections of streams and of series.
+    fn tables(&self) -> (Vec<u8>, Vec<u8>) {
+        let (mut streams, mut series) = (Vec::new(), Vec::new());
+        let mut order: Vec<Stream> = self.streams.iter().map(|it| it.span.stream).collect();
+        order.sort_unstable();
+        for covered in &self.streams {
+            let place = order.binary_search(&covered.span.stream);
+            put_varint(&mut streams, place.expect("a stream is among all of them") as u64);
+            encode_info(covered.info.as_ref(), &mut streams);
+        }
+        let mut before = None;
+        for it in self.series() {
+            it.encode_after(before, &mut series);
+            before = Some(it);
+        }
+        (streams, series)
+    }
+
+    fn sections<'a>(&'a self, (streams, series): &'a (Vec<u8>, Vec<u8>)) -> Sections<'a> {
+        let mut columns: [&[u8]; COLUMNS] = std::array::from_fn(|at| self.columns[at].as_slice());
+        columns[Column::Series as usize] = &self.places.0;
+        Sections::new(streams, series, columns)
+    }
+
+    fn encode_oldest(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.weight() + 1024);
+        out.push(VERSION_OLDEST);
+        put_varint(&mut out, self.streams.len() as u64);
+        for covered in &self.streams {
+            encode_stream(covered.span.stream, &mut out);
+            encode_info(covered.info.as_ref(), &mut out);
+        }
+        put_varint(&mut out, self.dictionary.len() as u64);
+        for series in self.series() {
+            series.encode(&mut out);
+        }
+        put_varint(&mut out, self.records as u64);
+        for column in &self.columns {
+            put_varint(&mut out, column.len() as u64);
+        }
+        for column in &self.columns {
+            out.extend_from_slice(column);
+        }
+        out
+    }
+}
+
+/// Bytes of lines from which taking them apart pays: of fewer ones it gained one part in a hundred.
+const FIELDS_BYTES_MIN: usize = 8 << 10;
+/// Bytes of lines from which it is judged by some of them whether taking them apart pays.
+const JUDGED_BYTES: usize = 256 << 10;
+/// Pieces by which that is judged, and bytes of each.
+const PIECES: usize = 2;
+const PIECE_BYTES: usize = 48 << 10;
+
+/// Whether lines that were taken apart are smaller by a twentieth at least.
+fn pays(apart: usize, whole: usize) -> bool {
+    20 * apart < 19 * whole
+}
+
+/// Whether taking some of the lines apart pays.
+fn is_worth_it(source: &[u8], lengths: &[usize], level: i32) -> bool {
+    let (mut part, mut part_lengths) = (Vec::new(), Vec::new());
+    let mut at = 0;
+    for length in lengths {
+        // The pieces lie as far from each other as from the ends.
+        let piece = at * PIECES / source.len().max(1);
+        if part.len() < (piece + 1) * PIECE_BYTES && at >= piece * source.len() / PIECES {
+            part.extend_from_slice(&source[at..at + length]);
+            part_lengths.push(*length);
+        }
+        at += length;
+    }
+    // Levels differ less than forms do; 0 is for tests, which want to see what the columns hold.
+    let level = level.max(1);
+    let packed = lines::pack(&part, part_lengths.into_iter());
+    let columns = [packed.fields, packed.values].concat();
+    let size = |plain: &[u8]| zstd::bulk::compress(plain, level).map_or(0, |packed| packed.len());
+    pays(size(&columns) + packed.raw.len(), size(&part))
+}
+
+/// Packs all but the last bytes: their number, a zstd frame of the others, and them.
+fn pack_but_last(plain: &[u8], last: usize, level: i32) -> Vec<u8> {
+    let (columns, raw) = plain.split_at(plain.len() - last);
+    let frame = zstd::bulk::compress(columns, level).expect("zstd packs any bytes");
+    let mut packed = Vec::with_capacity(frame.len() + raw.len() + 4);
+    put_varint(&mut packed, last as u64);
+    packed.extend_from_slice(&frame);
+    packed.extend_from_slice(raw);
+    packed
+}
+
+fn encode_info(info: Option<&SourceInfo>, out: &mut Vec<u8>) {
+    match info {
+        None => out.push(INFO_NONE),
+        Some(SourceInfo::Host) => out.push(INFO_HOST),
+        Some(SourceInfo::Device) => out.push(INFO_DEVICE),
+        Some(SourceInfo::File { path, fingerprint }) => {
+            out.push(INFO_FILE);
+            put_bytes(out, path);
+            out.extend_from_slice(&fingerprint.length.to_le_bytes());
+            out.extend_from_slice(&fingerprint.hash);
+        }
+    }
+}
