@@ -7,6 +7,8 @@
 
 mod build;
 mod decode;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod lines;
 mod sections;
 mod series;

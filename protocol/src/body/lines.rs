@@ -28,8 +28,8 @@ const TEMPLATES_MAX: usize = 4096;
 const VALUES_MAX: usize = 4 << 20;
 /// Texts of one list.
 const LISTED_MAX: usize = 65_536;
-/// Texts of all lists and slots of all templates: each takes 16 or 24 bytes of memory when it is read, all of them 6 MiB.
-const PARTS_MAX: usize = 262_144;
+/// Texts of all lists and slots of all templates: each takes 16 or 24 bytes of memory when it is read, all of them 3 MiB.
+const PARTS_MAX: usize = 131_072;
 /// Fields are split, and what they are split into, so often at most.
 const DEPTH_MAX: usize = 6;
 

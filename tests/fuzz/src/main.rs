@@ -28,12 +28,13 @@ static ALLOCATOR: PeakAlloc = PeakAlloc;
 type Target = fn(&[u8]);
 
 /// Every target by its name, which is the name of its corpus.
-const TARGETS: [(&str, Target); 16] = [
+const TARGETS: [(&str, Target); 17] = [
     ("body", wire::body),
     ("config", settings::agent),
     ("control", wire::control),
     ("csr", joining::csr),
     ("enrol", joining::enrol),
+    ("fields", wire::fields),
     ("fold", folding::fold),
     ("frame", wire::frames),
     ("gz", files::gz),

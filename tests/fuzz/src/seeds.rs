@@ -33,7 +33,7 @@ use headwater_protocol::identity::{
 use headwater_protocol::ledger::Refusal as BatchRefusal;
 use headwater_protocol::position::{Check, Mark, Run, SourceId, Stream};
 use headwater_protocol::record::{
-    Cause, Content, Event, Fingerprint, Gap, Part, Record, Sample, Series, SourceInfo,
+    Cause, Content, Event, Fingerprint, Gap, Line, Part, Record, Sample, Series, SourceInfo,
 };
 use headwater_protocol::wire::{
     Ack, BusyCause, FRAME_HEAD_BYTES, Frame, Hello, LaneHello, LastBatch, Welcome,
@@ -52,6 +52,7 @@ pub(crate) fn write(folder: &Path) {
         ("control", frames().iter().map(|frame| unlengthed(&frame.encode())).collect()),
         ("csr", csrs()),
         ("enrol", enrolments()),
+        ("fields", vec![log().join(&b'\n')]),
         ("fold", vec![folding()]),
         ("frame", vec![frames().iter().flat_map(Frame::encode).collect()]),
         (
@@ -172,7 +173,42 @@ fn bodies() -> Vec<Vec<u8>> {
         out.extend_from_slice(&packed);
         out
     };
-    vec![unsealed(1, 0), unsealed(1, 3), unsealed(2, 0), unsealed(2, 3)]
+    let (apart, mut of_lines) = (lines_of(&vec![log(); 20].concat()), Vec::new());
+    let (packing, packed) = apart.pack_as(3, 0);
+    assert_eq!(packing.version, 3, "so many lines are taken apart");
+    header(&apart, packing).encode(&mut of_lines);
+    of_lines.extend_from_slice(&packed);
+    vec![unsealed(1, 0), unsealed(1, 3), unsealed(2, 0), unsealed(2, 3), of_lines]
+}
+
+/// Lines in which every kind of field is found.
+fn log() -> Vec<Vec<u8>> {
+    let line = |at: u64| {
+        let (minute, hex) = (at * 7 % 60, at.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        match at % 3 {
+            0 => format!(
+                "10.0.{at}.7 - [21/Nov/2026:08:{minute:02}:00 +0000] \"GET /item/{at}\" 200 {hex:016x}"
+            ),
+            1 => format!(
+                "{{\"time\":\"2026-11-21T08:{minute:02}:00.125Z\",\"n\":{at},\"id\":\"f81d4fae-7dec-\
+                 11d0-a765-{:012x}\",\"who\":\"user {}\"}}",
+                hex >> 16,
+                at % 5
+            ),
+            _ => format!("app[{}]: job {:05} took {minute}ms, {}", at % 9, at * 31, ["ok", "no"][at as usize % 2]),
+        }
+    };
+    (0..24).map(|at| line(at).into_bytes()).collect()
+}
+
+fn lines_of(lines: &[Vec<u8>]) -> BodyBuilder {
+    let mut body = BodyBuilder::default();
+    body.cover(FILE, None, Mark::default(), Check::NONE);
+    for line in lines {
+        let taken = line.len() as u64 + 1;
+        body.push_line(FILE, Line { taken, time_us: NOON_US, part: Part::Whole, body: line });
+    }
+    body
 }
 
 fn frames() -> Vec<Frame> {

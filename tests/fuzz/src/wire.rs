@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use headwater_protocol::batch::Batch;
+use headwater_protocol::body::fuzzing::apart_and_back;
 use headwater_protocol::body::{Body, BodyBuilder};
 use headwater_protocol::codec::Reader;
 use headwater_protocol::header::{Codec, Header};
@@ -85,6 +86,15 @@ pub(crate) fn body(bytes: &[u8]) {
     if let Some(batch) = sealed(&mut Reader::new(bytes), bytes.len()) {
         open(&batch);
     }
+}
+
+/// Lines that are taken apart come back.
+pub(crate) fn fields(bytes: &[u8]) {
+    let few: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
+    // What repeats is worth a template or a list.
+    let lines = few.repeat(3);
+    let back = apart_and_back(&lines).expect("what was taken apart is read");
+    assert!(back == lines, "lines come back");
 }
 
 /// A batch of a header and of what follows it, at most `most` bytes, with lengths and digest that fit.
