@@ -17,10 +17,12 @@ impl Expansion {
     /// Bytes of records at which a batch is sealed.
     pub(super) fn target(&self) -> usize {
         // A sixteenth is left for what compresses a little worse than what came before it.
-        let aim = self.aim - self.aim / 16;
-        let bytes =
-            (aim * 1024 / self.packed_per_1024.max(1)).clamp(self.aim / 2, RECORD_BYTES_MAX);
-        usize::try_from(bytes).unwrap_or(usize::MAX)
+        let bytes = |aim: u64| (aim - aim / 16) * 1024 / self.packed_per_1024.max(1);
+        // What is larger than a batch may hold is made a half of it, a quarter: the file takes a power of two for each.
+        let mut halves = (0..u64::BITS).map(|halved| bytes(self.aim >> halved));
+        let fits = halves.find(|bytes| *bytes <= RECORD_BYTES_MAX);
+        let target = fits.unwrap_or(RECORD_BYTES_MAX).max(self.aim / 2);
+        usize::try_from(target).unwrap_or(usize::MAX)
     }
 
     /// How many bytes travel of the next batch, if so many bytes of records wait: rather a little more than
@@ -68,13 +70,18 @@ mod tests {
         assert!((450 << 10..511 << 10).contains(&packed), "packs to {packed}");
         expansion.learn(settled, settled);
         assert!(expansion.target() <= 511 << 10, "one batch that does not compress is enough");
-        for _ in 0..200 {
-            let bytes = expansion.target();
-            expansion.learn(bytes, bytes / 40);
+        for (ratio, size) in [(11, 255 << 10), (40, 63 << 10), (100, 31 << 10)] {
+            for _ in 0..200 {
+                let bytes = expansion.target();
+                expansion.learn(bytes, bytes / ratio);
+            }
+            let target = expansion.target();
+            assert!(target as u64 <= RECORD_BYTES_MAX);
+            let packed = target / ratio;
+            assert!(packed <= size && packed > size * 3 / 4, "{ratio}: packs to {packed}");
+            expansion.learn(100, 100);
+            assert_eq!(expansion.target(), target, "a small batch says nothing");
         }
-        assert_eq!(expansion.target() as u64, RECORD_BYTES_MAX);
-        expansion.learn(100, 100);
-        assert_eq!(expansion.target() as u64, RECORD_BYTES_MAX, "a small batch says nothing");
     }
 
     #[test]
