@@ -21,7 +21,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
-use measure::{Effort, ack, console, idle, restart, samples, throughput};
+use measure::{Effort, ack, console, events, idle, lines, restart, samples, throughput};
 use report::{Machine, Report};
 use site::Programs;
 
@@ -38,10 +38,12 @@ fn main() -> Result<ExitCode> {
     for claim in &asked.claims {
         sections.push(match claim {
             Claim::Log => throughput::measure(&programs, asked.effort, alone)?,
+            Claim::Events => events::measure(&programs, asked.effort, alone)?,
             Claim::Idle => idle::measure(&programs, asked.effort, alone)?,
             Claim::Ack => ack::measure(&programs, asked.effort)?,
             Claim::Console => console::measure(&programs, asked.effort)?,
             Claim::Restart => restart::measure(&programs, asked.effort)?,
+            Claim::Lines => lines::measure(&programs, asked.effort)?,
             Claim::Samples => match sampling.take() {
                 Some(sampling) => samples::measure(sampling, asked.effort)?,
                 None => continue,
@@ -67,10 +69,12 @@ fn main() -> Result<ExitCode> {
 #[derive(Clone, Copy, Debug)]
 enum Claim {
     Log,
+    Events,
     Idle,
     Ack,
     Console,
     Restart,
+    Lines,
     Samples,
 }
 
@@ -94,10 +98,12 @@ impl Asked {
             match argument.as_str() {
                 "--quick" => effort = Effort::QUICK,
                 "log" => claims.push(Claim::Log),
+                "events" => claims.push(Claim::Events),
                 "idle" => claims.push(Claim::Idle),
                 "ack" => claims.push(Claim::Ack),
                 "console" => claims.push(Claim::Console),
                 "restart" => claims.push(Claim::Restart),
+                "lines" => claims.push(Claim::Lines),
                 "samples" => claims.push(Claim::Samples),
                 other => bail!("{other}? usage: headwater-benches {USAGE}"),
             }
@@ -111,14 +117,14 @@ impl Asked {
             command = format!("{MIB}={mib} {command}");
         }
         if claims.is_empty() {
-            claims = vec![Claim::Log, Claim::Idle, Claim::Ack, Claim::Console];
-            claims.extend([Claim::Restart, Claim::Samples]);
+            claims = vec![Claim::Log, Claim::Events, Claim::Idle, Claim::Ack, Claim::Console];
+            claims.extend([Claim::Restart, Claim::Lines, Claim::Samples]);
         }
         Ok(Self { effort, claims, is_published, command })
     }
 }
 
-const USAGE: &str = "[--quick] [log] [idle] [ack] [console] [restart] [samples]";
+const USAGE: &str = "[--quick] [log] [events] [idle] [ack] [console] [restart] [lines] [samples]";
 
 /// Size of the log in MiB.
 const MIB: &str = "HEADWATER_BENCH_MIB";

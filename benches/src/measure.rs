@@ -3,7 +3,9 @@
 pub(crate) mod ack;
 pub(crate) mod console;
 pub(crate) mod disk;
+pub(crate) mod events;
 pub(crate) mod idle;
+pub(crate) mod lines;
 pub(crate) mod restart;
 pub(crate) mod samples;
 pub(crate) mod throughput;
@@ -23,6 +25,8 @@ pub(crate) struct Effort {
     pub(crate) sampled_seconds: u32,
     /// Devices that are live while the console is asked.
     pub(crate) devices: usize,
+    /// Size of the lines that are sealed by themselves.
+    pub(crate) sealed_mib: u64,
     /// Pairs of blocks, load and disk, of which each run of the ack's latency is made.
     pub(crate) ack_blocks: usize,
 }
@@ -36,6 +40,7 @@ impl Effort {
         idle_seconds: 60,
         sampled_seconds: 300,
         devices: 1_000,
+        sealed_mib: 64,
         ack_blocks: 5,
     };
     /// For a look in between.
@@ -46,6 +51,7 @@ impl Effort {
         idle_seconds: 20,
         sampled_seconds: 60,
         devices: 100,
+        sealed_mib: 16,
         ack_blocks: 4,
     };
 }

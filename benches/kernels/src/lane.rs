@@ -3,23 +3,44 @@
 use headwater_protocol::batch::Batch;
 use headwater_protocol::body::BodyBuilder;
 use headwater_protocol::entry::SentClock;
-use headwater_protocol::header::{Clock, Counts, Header};
-use headwater_protocol::identity::{BootId, DeviceId, Epoch, Lane as LaneName, Seq, Tip};
+use headwater_protocol::header::{Clock, Counts, Header, Packing};
+use headwater_protocol::identity::{BootId, DeviceId, Digest, Epoch, Lane as LaneName, Seq, Tip};
 use headwater_protocol::position::{Check, Mark, Run, SourceId, Stream};
 use headwater_protocol::record::{Content, Record, SourceInfo};
 
 use super::Tick;
 
 /// zstd's level, as an agent has it.
-const LEVEL: i32 = 3;
+pub(crate) const LEVEL: i32 = 3;
 /// How long after its first tick a batch is sealed, and sent after that: microseconds.
 const SEALED_AFTER_US: i64 = 250_000;
 const SENT_AFTER_US: i64 = 3_000;
-const NOON_US: i64 = 1_795_262_400_000_000;
+pub(crate) const NOON_US: i64 = 1_795_262_400_000_000;
 const STREAM: Stream = Stream {
     source: SourceId(*b"headwater.host:0"),
     run: Run { number: 4, nonce: 0x5851_f42d_4c95_7f2d },
 };
+
+/// What the first batch hangs on.
+pub(crate) const GENESIS: Digest = Tip::GENESIS.digest;
+
+/// The header of a device's first batch.
+pub(crate) fn first(body: &BodyBuilder, packing: Packing) -> Header {
+    Header {
+        device: DeviceId([7; 16]),
+        lane: LaneName::Live,
+        epoch: Epoch([9; 16]),
+        seq: Seq::FIRST,
+        parent: Some(Tip::GENESIS),
+        rekeyed: true,
+        lane_state: 0,
+        clock: Clock { wall_us: NOON_US, ..Clock::default() },
+        counts: body.counts(),
+        totals: body.counts(),
+        spans: body.spans(),
+        packing,
+    }
+}
 
 #[derive(Default)]
 pub(crate) struct Lane {
@@ -44,25 +65,19 @@ impl Lane {
         let (packing, packed) = body.pack(LEVEL);
         self.totals = self.totals.plus(body.counts());
         let seq = self.last.as_ref().and_then(|last| last.header().seq.next());
+        let clock = Clock {
+            wall_us: sealed_us,
+            boot: BootId([3; 16]),
+            mono_us: (sealed_us - NOON_US).cast_unsigned() + 60_000_000,
+        };
         let header = Header {
-            device: DeviceId([7; 16]),
-            lane: LaneName::Live,
-            epoch: Epoch([9; 16]),
             seq: seq.unwrap_or(Seq::FIRST),
             parent: seq.is_none().then_some(Tip::GENESIS),
-            rekeyed: true,
-            lane_state: 0,
-            clock: Clock {
-                wall_us: sealed_us,
-                boot: BootId([3; 16]),
-                mono_us: (sealed_us - NOON_US).cast_unsigned() + 60_000_000,
-            },
-            counts: body.counts(),
+            clock,
             totals: self.totals,
-            spans: body.spans(),
-            packing,
+            ..first(&body, packing)
         };
-        let before = self.last.as_ref().map_or(Tip::GENESIS.digest, Batch::digest);
+        let before = self.last.as_ref().map_or(GENESIS, Batch::digest);
         let batch = Batch::seal(header, &packed, before);
         self.last = Some(batch.clone());
         batch

@@ -1,12 +1,16 @@
-//! What the parts of the programs that decide about size and speed take, by themselves: `headwater-kernels SECONDS`
-//! samples this host each second for so long, and prints a line of JSON. A program of its own, because the others are
-//! measured as they are shipped.
+//! What the parts of the programs that decide about size and speed take, by themselves, as a line of JSON. A program of its
+//! own, because the others are measured as they are shipped.
+//!
+//! `headwater-kernels samples SECONDS` samples this host each second for so long; `headwater-kernels lines FILE BYTES` seals the
+//! lines of a file in batches of so many bytes.
 
 mod lane;
+mod lines;
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use headwater_agent::config::Config;
 use headwater_agent::sample::Sampler;
 use headwater_protocol::record::Sample;
@@ -43,18 +47,32 @@ struct Sealed {
 type Tick = (i64, Vec<Sample>);
 
 fn main() -> Result<()> {
-    let seconds = std::env::args().nth(1).context("usage: headwater-kernels SECONDS")?;
-    let ticks = sampled(seconds.parse().context("SECONDS is a number")?);
-    let found = Samples {
-        series: ticks.iter().map(|(_, samples)| samples.len()).max().unwrap_or_default(),
-        still: still(&ticks),
-        by_rows: [60, 10, 1].map(|rows| sealed(&ticks, rows)).into(),
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let found = match arguments.as_slice() {
+        ["samples", seconds] => {
+            serde_json::to_string(&samples(seconds.parse().context("SECONDS is a number")?))?
+        }
+        ["lines", file, bytes] => {
+            let bytes = bytes.parse().context("BYTES is a number")?;
+            serde_json::to_string(&lines::measure(Path::new(file), bytes)?)?
+        }
+        _ => bail!("usage: headwater-kernels samples SECONDS | lines FILE BYTES"),
     };
     #[expect(clippy::print_stdout, reason = "what the benches read")]
     {
-        println!("{}", serde_json::to_string(&found)?);
+        println!("{found}");
     }
     Ok(())
+}
+
+fn samples(seconds: u64) -> Samples {
+    let ticks = sampled(seconds);
+    Samples {
+        series: ticks.iter().map(|(_, samples)| samples.len()).max().unwrap_or_default(),
+        still: still(&ticks),
+        by_rows: [60, 10, 1].map(|rows| sealed(&ticks, rows)).into(),
+    }
 }
 
 fn sampled(seconds: u64) -> Vec<Tick> {

@@ -29,7 +29,7 @@ struct Sealed {
 /// Samples this host while other claims are measured.
 pub(crate) fn begin(programs: &Programs, effort: Effort) -> Result<Child> {
     let mut command = programs.kernels();
-    command.arg(effort.sampled_seconds.to_string()).stdout(Stdio::piped());
+    command.args(["samples", &effort.sampled_seconds.to_string()]).stdout(Stdio::piped());
     command.spawn().with_context(|| format!("run {command:?}"))
 }
 

@@ -1,0 +1,91 @@
+//! Lines by themselves: what is stored of them, and the time to seal and to open them.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+
+use super::Effort;
+use crate::report::{Figure, Section};
+use crate::site::Programs;
+use crate::workload;
+
+/// What `headwater-kernels` prints.
+#[derive(Deserialize)]
+struct Lines {
+    bytes: usize,
+    lines: usize,
+    stored: usize,
+    seal_ns: f64,
+    open_ns: f64,
+}
+
+/// Measures the mix of lines and events of 6 KB.
+pub(crate) fn measure(programs: &Programs, effort: Effort) -> Result<Section> {
+    let folder = tempfile::Builder::new().prefix("hwbench.").tempdir_in(programs.work())?;
+    let (mix, events) = (folder.path().join("mix"), folder.path().join("events"));
+    let bytes = effort.sealed_mib << 20;
+    workload::write(&mix, bytes).context("write the mix of lines")?;
+    workload::write_events(&events, bytes).context("write events")?;
+    let run = |path: &Path, batch_bytes: usize| -> Result<Vec<Lines>> {
+        (0..effort.runs)
+            .map(|_| {
+                let mut command = programs.kernels();
+                let done = command.arg("lines").arg(path).arg(batch_bytes.to_string()).output()?;
+                ensure!(done.status.success(), "headwater-kernels ended with {}", done.status);
+                Ok(serde_json::from_slice(&done.stdout)?)
+            })
+            .collect()
+    };
+    let (large, small) = (run(&mix, LARGE_BYTES)?, run(&mix, BATCH_BYTES)?);
+    let (many, single) = (run(&events, BATCH_BYTES)?, run(&events, 0)?);
+    let figures = vec![
+        Figure::new("mix, 2.5 MiB a batch", "raw / stored", each(&large, ratio)),
+        Figure::new("mix, 256 KiB a batch", "raw / stored", each(&small, ratio)),
+        Figure::new("sealing the mix", "ns/B", each(&large, |it| by_byte(it, it.seal_ns))),
+        Figure::new("opening it", "ns/B", each(&large, |it| by_byte(it, it.open_ns))),
+        Figure::new("6 KB event, 256 KiB a batch", "B", each(&many, stored))
+            .limit("55, prototype with state".to_owned())
+            .at_most(60.0),
+        Figure::new("6 KB event, one by one", "B", each(&single, stored))
+            .limit("75, prototype with state".to_owned())
+            .at_most(80.0),
+    ];
+    Ok(Section {
+        title: "Lines by themselves",
+        workload: format!(
+            "{} MiB of the mix above, and as many of events of 6 KB: 45 types, 150 fields of JSON, of which 15 \
+             vary; sealed as bodies of batches, and opened again",
+            effort.sealed_mib
+        ),
+        notes: vec![
+            "A stored body needs no other batch to be read. The prototype kept templates and lists of strings from \
+             batch to batch."
+                .to_owned(),
+        ],
+        figures,
+    })
+}
+
+/// Bytes of lines in a batch, as the one that a full agent seals, and as LIMITS was measured with.
+const LARGE_BYTES: usize = 2560 << 10;
+const BATCH_BYTES: usize = 256 << 10;
+
+fn each(runs: &[Lines], figure: impl Fn(&Lines) -> f64) -> Vec<f64> {
+    runs.iter().map(figure).collect()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "files of less than a PiB")]
+fn ratio(lines: &Lines) -> f64 {
+    lines.bytes as f64 / lines.stored as f64
+}
+
+#[expect(clippy::cast_precision_loss, reason = "files of less than a PiB")]
+fn by_byte(lines: &Lines, nanoseconds: f64) -> f64 {
+    nanoseconds / lines.bytes as f64
+}
+
+#[expect(clippy::cast_precision_loss, reason = "files of less than a PiB")]
+fn stored(lines: &Lines) -> f64 {
+    lines.stored as f64 / lines.lines as f64
+}
