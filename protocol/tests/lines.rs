@@ -35,7 +35,7 @@ fn body_of<'a>(lines: impl IntoIterator<Item = (&'a [u8], Part, u64)>) -> BodyBu
     body
 }
 
-fn whole<'a>(lines: &'a [Vec<u8>]) -> impl Iterator<Item = (&'a [u8], Part, u64)> {
+fn whole(lines: &[Vec<u8>]) -> impl Iterator<Item = (&[u8], Part, u64)> {
     lines.iter().map(|line| (line.as_slice(), Part::Whole, 0))
 }
 
@@ -69,7 +69,7 @@ fn events(batch: &Batch) -> Vec<Event> {
 /// Bytes of both forms, and which one is taken.
 fn sizes(lines: &[Vec<u8>]) -> (usize, usize, u8) {
     let body = body_of(whole(lines));
-    let chosen = body.pack_as(VERSION_FIELDS, 3);
+    let chosen = body.pack_as(body.best_version(VERSION_FIELDS, 3), 3);
     let version = chosen.0.version;
     let size = chosen.1.len();
     let back: Vec<Vec<u8>> =
@@ -96,7 +96,7 @@ fn log(kind: u64, count: u64, mut draw: impl FnMut() -> u64) -> Vec<Vec<u8>> {
                 a % 256,
                 a / 256 % 256,
                 b % 900_000,
-                [200, 304, 404][a as usize % 3],
+                200 + a % 3 * 104,
                 c % 90_000,
                 c % 4
             ),
@@ -122,7 +122,7 @@ fn log(kind: u64, count: u64, mut draw: impl FnMut() -> u64) -> Vec<Vec<u8>> {
                 c % 10_000,
                 a % 60_000,
                 b,
-                ["started", "stopped"][c as usize % 2]
+                if c % 2 == 0 { "started" } else { "stopped" }
             ),
         }
         .unwrap();
@@ -237,8 +237,9 @@ proptest! {
         let mut draw = random(seed);
         let mut lines = log(kind, 200, random(seed));
         for _ in 0..200 {
-            let line = few[draw() as usize % few.len()].clone();
-            lines.insert(draw() as usize % lines.len(), line);
+            let mut below = |end: usize| usize::try_from(draw() % end as u64).unwrap();
+            let line = few[below(few.len())].clone();
+            lines.insert(below(lines.len()), line);
         }
         let body = body_of(whole(&lines));
         for level in [0, 1] {

@@ -2,6 +2,7 @@
 
 mod ages;
 mod expansion;
+mod form;
 mod pending;
 
 use std::time::{Duration, Instant};
@@ -17,6 +18,7 @@ use headwater_protocol::wire::{Ack, LaneState};
 
 use self::ages::Ages;
 use self::expansion::Expansion;
+use self::form::Form;
 pub(super) use self::pending::{Lines, NotNext, Pending};
 use super::database::{DatabaseError, LaneRows, StoredLane, Transaction};
 use super::room::{self, Disk, Share, Stall};
@@ -77,6 +79,7 @@ pub(super) struct LaneSpool {
     pub(super) pending: Pending,
     settings: LaneSettings,
     expansion: Expansion,
+    form: Form,
     footprint: u64,
     stall: Option<Stall>,
     dirty: bool,
@@ -132,6 +135,7 @@ impl LaneSpool {
             pending: Pending::default(),
             settings,
             expansion: Expansion::new(settings.seal_bytes),
+            form: Form::default(),
             footprint,
             stall: None,
             dirty: false,
@@ -227,6 +231,8 @@ impl LaneSpool {
             if body.is_empty() {
                 return Ok(0);
             }
+            let body_version = self.form.of(&body, cut.cost, sealing);
+            let sealing = Sealing { body: body_version, ..sealing };
             // What does not compress may exceed the largest batch: then the chain goes back to where it
             // was, and two batches are made of it.
             let before = (cut.cost > SURE_BYTES).then(|| self.chain.clone());

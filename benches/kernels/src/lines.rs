@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use headwater_protocol::batch::Batch;
-use headwater_protocol::body::{Body, BodyBuilder};
+use headwater_protocol::body::{Body, BodyBuilder, VERSION_NEWEST};
 use headwater_protocol::position::{Check, Mark, Run, SourceId, Stream};
 use headwater_protocol::record::{Content, Line, Part};
 use serde::Serialize;
@@ -50,8 +50,9 @@ pub(crate) fn measure(path: &Path, batch_bytes: usize) -> Result<Lines> {
             bytes += line.len();
             taken.push(text);
         }
+        let version = body.best_version(VERSION_NEWEST, lane::LEVEL);
         let begun = cpu_ns();
-        let (packing, packed) = body.pack(lane::LEVEL);
+        let (packing, packed) = body.pack_as(version, lane::LEVEL);
         let sealed = cpu_ns();
         let batch = Batch::seal(lane::first(&body, packing), &packed, lane::GENESIS);
         let opening = cpu_ns();

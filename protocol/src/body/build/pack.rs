@@ -32,25 +32,31 @@ impl BodyBuilder {
         if version < VERSION_FIELDS {
             return self.pack_whole(version, level);
         }
-        let source = &self.columns[Column::EventBytes as usize];
-        let is_small = source.len() < JUDGED_BYTES;
-        match self.pack_lines(source, is_small, level) {
-            Some(apart) if is_small => {
-                // Reading lines that were taken apart takes longer, for which they are to be smaller.
-                let whole = self.pack_whole(VERSION_NUMBERED, level);
-                if pays(apart.1.len(), whole.1.len()) { apart } else { whole }
-            }
-            Some(apart) => apart,
-            None => self.pack_whole(VERSION_NUMBERED, level),
-        }
+        self.pack_lines(level).unwrap_or_else(|| self.pack_whole(VERSION_NUMBERED, level))
     }
 
-    /// Packs the body with lines taken apart; `None` where that does not pay, as far as it is judged here.
-    fn pack_lines(&self, source: &[u8], is_small: bool, level: i32) -> Option<(Packing, Vec<u8>)> {
-        let lengths = self.event_lengths();
-        if source.len() < FIELDS_BYTES_MIN || !is_small && !is_worth_it(source, &lengths, level) {
+    /// The version up to `newest` as which the body becomes smallest. Lines that are taken apart take longer to read, for which
+    /// they have to be smaller by a twentieth at least. It takes as long as packing the body twice.
+    ///
+    /// # Panics
+    /// As `pack_as`.
+    #[must_use]
+    pub fn best_version(&self, newest: u8, level: i32) -> u8 {
+        if newest < VERSION_FIELDS {
+            return newest;
+        }
+        let whole = || self.pack_whole(VERSION_NUMBERED, level).1.len();
+        let pays = self.pack_lines(level).is_some_and(|(_, apart)| 20 * apart.len() < 19 * whole());
+        if pays { newest } else { VERSION_NUMBERED }
+    }
+
+    /// Packs the body with lines taken apart; `None` where there are too few for that.
+    fn pack_lines(&self, level: i32) -> Option<(Packing, Vec<u8>)> {
+        let source = &self.columns[Column::EventBytes as usize];
+        if source.len() < FIELDS_BYTES_MIN {
             return None;
         }
+        let lengths = self.event_lengths();
         let (plain, last) = self.encode_lines(source, &lengths)?;
         let unpacked = u32::try_from(plain.len()).expect("a body is at most 4 MiB");
         let (codec, packed) = match level {
@@ -190,38 +196,6 @@ impl BodyBuilder {
 
 /// Bytes of lines from which taking them apart pays: of fewer ones it gained one part in a hundred.
 const FIELDS_BYTES_MIN: usize = 8 << 10;
-/// Bytes of lines from which it is judged by some of them whether taking them apart pays.
-const JUDGED_BYTES: usize = 256 << 10;
-/// Pieces by which that is judged, and bytes of each.
-const PIECES: usize = 2;
-const PIECE_BYTES: usize = 48 << 10;
-
-/// Whether lines that were taken apart are smaller by a twentieth at least.
-fn pays(apart: usize, whole: usize) -> bool {
-    20 * apart < 19 * whole
-}
-
-/// Whether taking some of the lines apart pays.
-fn is_worth_it(source: &[u8], lengths: &[usize], level: i32) -> bool {
-    let (mut part, mut part_lengths) = (Vec::new(), Vec::new());
-    let mut at = 0;
-    for length in lengths {
-        // The pieces lie as far from each other as from the ends.
-        let piece = at * PIECES / source.len().max(1);
-        if part.len() < (piece + 1) * PIECE_BYTES && at >= piece * source.len() / PIECES {
-            part.extend_from_slice(&source[at..at + length]);
-            part_lengths.push(*length);
-        }
-        at += length;
-    }
-    // Levels differ less than forms do; 0 is for tests, which want to see what the columns hold.
-    let level = level.max(1);
-    let packed = lines::pack(&part, part_lengths.into_iter());
-    let columns = [packed.fields, packed.values].concat();
-    let size = |plain: &[u8]| zstd::bulk::compress(plain, level).map_or(0, |packed| packed.len());
-    pays(size(&columns) + packed.raw.len(), size(&part))
-}
-
 /// Packs all but the last bytes: their number, a zstd frame of the others, and them.
 fn pack_but_last(plain: &[u8], last: usize, level: i32) -> Vec<u8> {
     let (columns, raw) = plain.split_at(plain.len() - last);

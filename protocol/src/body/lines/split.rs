@@ -1,6 +1,7 @@
 //! Splitting a field: templates, and the values between their literals.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::listed::Table;
 use super::scan::{Grain, hash};
@@ -28,8 +29,8 @@ pub(super) struct Child {
 struct Template {
     /// One more than there are slots.
     literals: Vec<Slice>,
-    /// A place among the children for each slot.
-    children: Vec<usize>,
+    /// A place among the children for each slot, and which of the slots that were found it is.
+    children: Vec<(usize, usize)>,
 }
 
 /// What was found in values before it is known which of it is worth a template.
@@ -75,7 +76,7 @@ impl Split {
             for literal in &template.literals {
                 put_bytes(fields, literal.of(source));
             }
-            for child in &template.children {
+            for (child, _) in &template.children {
                 put_varint(fields, (ahead + child) as u64);
             }
         }
@@ -109,11 +110,30 @@ impl Scanned {
     }
 
     fn slots_of(&self, at: usize) -> &[Slice] {
-        let from = at.checked_sub(1).map_or(0, |before| self.ends[before]);
-        &self.slots[from..self.ends[at]]
+        &self.slots[self.range_of(at)]
+    }
+
+    /// The places of a value's slots among all.
+    fn range_of(&self, at: usize) -> Range<usize> {
+        at.checked_sub(1).map_or(0, |before| self.ends[before])..self.ends[at]
+    }
+
+    /// Which of the slots of each number's first value differ in another value of that number, by their places among all.
+    /// What does not is a literal.
+    fn varying(&self, source: &[u8]) -> Vec<bool> {
+        let mut varying = vec![false; self.slots.len()];
+        for (at, number) in self.numbers.iter().enumerate() {
+            let (first, slots) = (self.range_of(self.seen[*number].1), self.range_of(at));
+            for (first, slot) in first.zip(slots) {
+                varying[first] =
+                    varying[first] || self.slots[first].of(source) != self.slots[slot].of(source);
+            }
+        }
+        varying
     }
 
     fn split(self, source: &[u8], values: &[Slice], grain: Grain, most: usize) -> Option<Split> {
+        let varying = self.varying(source);
         let mut making = Making { most, ..Making::default() };
         // What stands alone is a text of a field of its own.
         let mut alone: Option<usize> = None;
@@ -127,7 +147,9 @@ impl Scanned {
                 Some(template) => template,
                 None if is_alone => *alone.insert(making.alone(*value)?),
                 None => {
-                    let made = making.template(source, *value, self.slots_of(at), grain)?;
+                    let varying = &varying[self.range_of(at)];
+                    let slots = (self.slots_of(at), varying);
+                    let made = making.template(source, *value, slots, grain)?;
                     *templates[number].insert(made)
                 }
             };
@@ -135,8 +157,8 @@ impl Scanned {
             split.places.push(template as u64);
             let children = &split.templates[template].children;
             let slots = if is_alone { std::slice::from_ref(value) } else { self.slots_of(at) };
-            for (child, slot) in children.iter().zip(slots) {
-                split.children[*child].values.push(*slot);
+            for (child, slot) in children {
+                split.children[*child].values.push(slots[*slot]);
             }
         }
         Some(making.split)
@@ -157,35 +179,38 @@ impl Making {
     fn alone(&mut self, value: Slice) -> Option<usize> {
         let child = self.child(None, Grain::Whole)?;
         let nothing = Slice { from: value.from, to: value.from };
-        self.split.templates.push(Template { literals: vec![nothing; 2], children: vec![child] });
+        self.split
+            .templates
+            .push(Template { literals: vec![nothing; 2], children: vec![(child, 0)] });
         Some(self.split.templates.len() - 1)
     }
 
-    /// The template of a value and those like it.
+    /// The template of a value and those like it, by its slots and which of them vary.
     fn template(
         &mut self,
         source: &[u8],
         value: Slice,
-        slots: &[Slice],
+        (slots, varying): (&[Slice], &[bool]),
         grain: Grain,
     ) -> Option<usize> {
-        let from = std::iter::once(value.from).chain(slots.iter().map(|slot| slot.to));
-        let to = slots.iter().map(|slot| slot.from).chain(std::iter::once(value.to));
-        let literals: Vec<Slice> = from.zip(to).map(|(from, to)| Slice { from, to }).collect();
+        let between = literals(value, slots);
         let is_object = grain == Grain::Leaf && value.of(source).first() == Some(&b'{');
         let shape =
-            literals.iter().fold(0, |shape, literal| hash(shape, &shape_of(literal.of(source))));
+            between.iter().fold(0, |shape, literal| hash(shape, &shape_of(literal.of(source))));
         let mut children = Vec::with_capacity(slots.len());
-        for (at, literal) in literals.iter().take(slots.len()).enumerate() {
+        for (at, literal) in
+            between.iter().take(slots.len()).enumerate().filter(|(at, _)| varying[*at])
+        {
             // A leaf is told by its name, anything else by its place among the same marks.
             let key = if is_object {
                 hash(1, literal.of(source))
             } else {
                 hash(shape, &at.to_le_bytes())
             };
-            children.push(self.child(Some(key), grain.finer())?);
+            children.push((self.child(Some(key), grain.finer())?, at));
         }
-        self.split.templates.push(Template { literals, children });
+        let slots: Vec<Slice> = children.iter().map(|(_, at)| slots[*at]).collect();
+        self.split.templates.push(Template { literals: literals(value, &slots), children });
         Some(self.split.templates.len() - 1)
     }
 
@@ -203,6 +228,13 @@ impl Making {
         }
         Some(child)
     }
+}
+
+/// What stands before, between and behind slots.
+fn literals(value: Slice, slots: &[Slice]) -> Vec<Slice> {
+    let from = std::iter::once(value.from).chain(slots.iter().map(|slot| slot.to));
+    let to = slots.iter().map(|slot| slot.from).chain(std::iter::once(value.to));
+    from.zip(to).map(|(from, to)| Slice { from, to }).collect()
 }
 
 /// A literal with every word made the same.
