@@ -16,6 +16,8 @@ pub(super) struct Disk {
     mountinfo: KernelFile,
     /// What `mountinfo` said when `mounts` was made of it.
     seen: Vec<u8>,
+    /// Ticks until the table is read although the kernel says that it is the same.
+    table_rests: u32,
     mounts: Vec<Mount>,
     root: PathBuf,
     exclude_fstype: Globs,
@@ -29,6 +31,8 @@ struct Mount {
     sizes: [Gauge; 3],
     used_ratio: Gauge,
     inodes_used_ratio: Gauge,
+    /// Ticks until it is asked again; 0 but for one that had no blocks.
+    rests: u32,
 }
 
 impl Disk {
@@ -39,6 +43,7 @@ impl Disk {
         Self {
             mountinfo: KernelFile::new(config.host.proc.join(process)),
             seen: Vec::new(),
+            table_rests: 0,
             mounts: Vec::new(),
             root: config.host.root.clone(),
             exclude_fstype: config.disk_exclude_fstype.clone(),
@@ -48,15 +53,22 @@ impl Disk {
 
     pub(super) fn take(&mut self, tick: &mut Tick<'_>) {
         self.refresh(tick.faults);
-        for mount in &self.mounts {
-            if let Some(figures) = tick.faults.note(&mount.path, figures(&mount.path)) {
+        for mount in &mut self.mounts {
+            if mount.rests > 0 {
+                mount.rests -= 1;
+            } else if let Some(figures) = tick.faults.note(&mount.path, figures(&mount.path)) {
                 mount.sample(&figures, tick);
             }
         }
     }
 
-    /// Reads the table of mounts, and parses it if it has changed.
+    /// Reads the table of mounts unless the kernel says that it is the same, and parses it if it has changed.
     fn refresh(&mut self, faults: &mut Faults) {
+        if self.mountinfo.is_unchanged() && self.table_rests > 0 {
+            self.table_rests -= 1;
+            return;
+        }
+        self.table_rests = REST_TICKS;
         let Lines { path, text, outcome } = self.mountinfo.lines();
         if text != self.seen {
             self.seen.clear();
@@ -92,14 +104,16 @@ impl Mount {
             sizes: ["total_bytes", "used_bytes", "free_bytes"].map(|name| gauge(name, 0)),
             used_ratio: gauge("used_ratio", RATIO_SCALE),
             inodes_used_ratio: gauge("inodes_used_ratio", RATIO_SCALE),
+            rests: 0,
         }
     }
 
     /// Free is what an ordinary user may still take, and the ratio is of what is used to what an
     /// ordinary user has: the figures of `df`. A filesystem without inodes has no ratio of them, and
-    /// one without blocks (devpts, cgroup) has no space to tell of.
-    fn sample(&self, figures: &StatVfs, tick: &mut Tick<'_>) {
+    /// one without blocks (devpts, cgroup) has no space to tell of, and is left alone for a while.
+    fn sample(&mut self, figures: &StatVfs, tick: &mut Tick<'_>) {
         if figures.f_blocks == 0 {
+            self.rests = REST_TICKS;
             return;
         }
         let unit = figures.f_frsize;
@@ -117,6 +131,11 @@ impl Mount {
 fn figures(path: &Path) -> io::Result<StatVfs> {
     Ok(statvfs(path)?)
 }
+
+/// Ticks for which a filesystem without blocks is not asked, and a table of mounts that is told to be the
+/// same not read. Most of what a host mounts is the kernel's own and never has blocks, but what a program
+/// makes may get some; a folder above a mount may be renamed, of which nothing is told.
+const REST_TICKS: u32 = 60;
 
 /// A line of `mountinfo`.
 #[derive(Clone, Debug, Eq, PartialEq)]

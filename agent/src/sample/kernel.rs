@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use headwater_protocol::record::{Sample, Series};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 pub(super) use self::faults::Faults;
 pub(super) use self::growth::{Counters, Growth};
@@ -60,6 +61,15 @@ impl KernelFile {
             self.file = None;
         }
         read.map(|length| &self.text[..length])
+    }
+
+    /// Whether the kernel says that nothing has changed since this was asked last, as it does for a table of
+    /// mounts. `false` where it does not say, and before the first reading.
+    pub(super) fn is_unchanged(&self) -> bool {
+        let Some(file) = &self.file else { return false };
+        // A table that has changed is urgent; a file of which nothing is told is always ready for writing.
+        let mut asked = [PollFd::new(file, PollFlags::PRI | PollFlags::OUT)];
+        poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) == Ok(0)
     }
 
     /// What a parser makes of it; `None` is a fault, and noted.
@@ -154,7 +164,24 @@ const KERNEL_FILE_MAX: usize = 4 << 20;
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    #[test]
+    fn a_table_of_mounts_is_known_to_be_unchanged_and_a_plain_file_is_not() {
+        let mut table = KernelFile::new("/proc/self/mountinfo".into());
+        assert!(!table.is_unchanged(), "it was not read");
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while table.read().is_err() || !table.is_unchanged() {
+            assert!(Instant::now() < deadline, "something is mounted all the time");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("mountinfo"), "text").unwrap();
+        let mut plain = KernelFile::new(folder.path().join("mountinfo"));
+        plain.read().unwrap();
+        assert!(!plain.is_unchanged());
+    }
 
     #[test]
     fn ratios_are_rounded_to_the_nearest_and_never_made_of_nothing() {
