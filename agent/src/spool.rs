@@ -30,6 +30,7 @@ mod recall;
 mod room;
 mod salvage;
 mod text;
+mod wait;
 
 use std::io;
 use std::path::PathBuf;
@@ -41,7 +42,6 @@ use headwater_protocol::body::VERSION_OLDEST;
 use headwater_protocol::chain::Sealing;
 use headwater_protocol::identity::DeviceId;
 use redb::StorageBackend;
-use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 pub use database::DatabaseError;
@@ -80,7 +80,6 @@ pub struct SpoolThread {
     inputs: mpsc::Receiver<Input>,
     sender: mpsc::Sender<Input>,
     memory: Arc<Semaphore>,
-    runtime: Runtime,
 }
 
 /// The spool's thread while it runs.
@@ -105,9 +104,6 @@ pub struct SpoolError {
 /// # Errors
 /// If it belongs to another process, is of a newer format, or its disk does not work. What is merely
 /// damaged or of another device is set aside.
-///
-/// # Panics
-/// If the kernel gives no timer, which has no cause outside this program.
 pub fn open(
     config: &SpoolConfig,
     device: DeviceId,
@@ -125,9 +121,6 @@ pub fn open(
 ///
 /// # Errors
 /// As `open`, and if it is damaged or of another device: nothing is set aside.
-///
-/// # Panics
-/// As `open`.
 pub fn open_on(
     storage: impl StorageBackend,
     config: &SpoolConfig,
@@ -143,8 +136,6 @@ fn prepare(opened: Opened, config: &SpoolConfig, clocks: Clocks, level: i32) -> 
     let (sender, inputs) = mpsc::channel(SPOOL_INPUTS_MAX);
     let round = Arc::new(AtomicU64::new(0));
     let memory = Arc::new(Semaphore::new(CHUNK_BYTES_WAITING_MAX));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-    let runtime = runtime.expect("a runtime without input and output needs nothing of the kernel");
     let database = Arc::new(opened.database);
     let shown = SpoolView { live: opened.live.view(), bulk: opened.bulk.view(), copied: None };
     let (view, seen) = watch::channel(shown);
@@ -161,7 +152,6 @@ fn prepare(opened: Opened, config: &SpoolConfig, clocks: Clocks, level: i32) -> 
         view,
         state: State::new(opened.horizon),
     };
-    let handle = runtime.handle().clone();
     Spool {
         writer: SpoolWriter { inputs: sender.clone() },
         landing: SpoolLanding {
@@ -169,7 +159,6 @@ fn prepare(opened: Opened, config: &SpoolConfig, clocks: Clocks, level: i32) -> 
             database: Arc::clone(&database),
             inputs: sender.clone(),
             memory: Arc::clone(&memory),
-            runtime: handle,
             round,
             seen: 0,
         },
@@ -179,7 +168,7 @@ fn prepare(opened: Opened, config: &SpoolConfig, clocks: Clocks, level: i32) -> 
             inputs: sender.clone(),
             view: seen,
         },
-        thread: SpoolThread { keeper, inputs, sender, memory, runtime },
+        thread: SpoolThread { keeper, inputs, sender, memory },
     }
 }
 
@@ -197,10 +186,10 @@ impl SpoolThread {
     /// # Errors
     /// If the kernel gives none.
     pub fn start(self) -> Result<SpoolRunning, io::Error> {
-        let Self { keeper, inputs, sender, memory, runtime } = self;
+        let Self { keeper, inputs, sender, memory } = self;
         let path = keeper.folder.clone();
         let run = move || {
-            let watched = damage::watch(&path, || runtime.block_on(keeper.run(inputs)));
+            let watched = damage::watch(&path, || keeper.run(inputs));
             let ended = watched.unwrap_or(Err(DatabaseError::Noted("by redb".into())));
             // Whoever waits for memory learns that nothing is taken any more.
             memory.close();

@@ -12,7 +12,6 @@ use headwater_protocol::identity::Lane;
 use headwater_protocol::position::{SourceId, Stream};
 use headwater_protocol::record::{Content, Record, Sample, SourceInfo};
 use headwater_protocol::wire::{Ack, LaneState};
-use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use super::damage;
@@ -21,6 +20,7 @@ use super::host::Copied;
 use super::input::{Input, NoRoom};
 use super::lane::{LaneView, Lines};
 use super::recall::recall;
+use super::wait::wait;
 use crate::limits::{CHUNK_BYTES_LEAST, CHUNK_BYTES_WAITING_MAX};
 use crate::tail::{Chunk, Held, Known, Landed, Landing, LandingClosed, Start};
 
@@ -93,8 +93,6 @@ pub struct SpoolLanding {
     pub(super) database: Arc<Database>,
     pub(super) inputs: mpsc::Sender<Input>,
     pub(super) memory: Arc<Semaphore>,
-    /// Of the spool's thread: what waits for memory waits on this side.
-    pub(super) runtime: Handle,
     /// Raised by the spool's thread alone each time that positions moved.
     pub(super) round: Arc<AtomicU64>,
     pub(super) seen: u64,
@@ -110,7 +108,7 @@ impl SpoolLanding {
         let bytes = bytes.clamp(CHUNK_BYTES_LEAST, CHUNK_BYTES_WAITING_MAX);
         let bytes = u32::try_from(bytes).expect("the limit is far below 4 GiB");
         let permit = Arc::clone(&self.memory).acquire_many_owned(bytes);
-        self.runtime.block_on(permit).map_err(|_| LandingClosed)
+        wait(permit).map_err(|_| LandingClosed)
     }
 }
 

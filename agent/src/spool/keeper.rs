@@ -24,6 +24,7 @@ use super::host::{Copied, HostFacts, HostRow};
 use super::input::Input;
 use super::lane::{LaneSpool, NotNext};
 use super::room::{Disk, Reserve, Stall};
+use super::wait::wait_until;
 use super::{SpoolView, text};
 use crate::clock::{Clocks, wall_us};
 use crate::config::Room;
@@ -117,16 +118,9 @@ impl Keeper {
     }
 
     /// Takes inputs until it is told to stop or nobody is left to tell it.
-    pub(super) async fn run(
-        mut self,
-        mut inputs: mpsc::Receiver<Input>,
-    ) -> Result<(), DatabaseError> {
+    pub(super) fn run(mut self, mut inputs: mpsc::Receiver<Input>) -> Result<(), DatabaseError> {
         loop {
-            let first = match self.wakes_at() {
-                Some(at) => tokio::time::timeout_at(at.into(), inputs.recv()).await.ok(),
-                None => Some(inputs.recv().await),
-            };
-            if let Some(input) = first
+            if let Some(input) = wait_until(self.wakes_at(), inputs.recv())
                 && !self.take(input.unwrap_or(Input::Stop))?
             {
                 return self.seal_all(Instant::now());
@@ -433,10 +427,13 @@ impl Keeper {
 
     /// What the disk has left. While the reserve is given up, its room is not there for anything else.
     fn disk(&mut self) -> Disk {
-        if let Err(error) = self.reserve.keep(self.measured()) {
+        let before = self.measured();
+        let kept = self.reserve.keep(before);
+        if let Err(error) = &kept {
             warn!(%error, "the reserve of the spool can't be kept");
         }
-        let disk = self.measured();
+        let is_same = matches!(kept, Ok(false));
+        let disk = if is_same { before } else { self.measured() };
         Disk { keep: disk.keep.saturating_add(self.reserve.missing()), ..disk }
     }
 
