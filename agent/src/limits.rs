@@ -17,6 +17,10 @@ pub const CHUNK_BYTES_LEAST: usize = 1 << 10;
 /// their bytes.
 pub const SPOOL_INPUTS_MAX: usize = 64;
 
+/// Bytes of a batch that the spool keeps in memory until the next one of its lane is sealed: one of a host's
+/// samples has some hundreds. A larger one is read from the file when it is sent.
+pub const NEWEST_BYTES_MAX: usize = 16 << 10;
+
 /// Runs of ended sources that a lane remembers, the newest: twice as many as the ledger. Some 700 bytes each, in
 /// the spool's thread and the tail's.
 pub const RUNS_KEPT: usize = 2 * STREAMS_PER_LANE_MAX;

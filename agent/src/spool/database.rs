@@ -19,7 +19,9 @@ use redb::{
 use super::damage;
 use super::format::{self, LINK_BYTES, STREAM_BYTES};
 use super::host::HostRow;
+use super::lane::Newest;
 use super::room;
+use crate::limits::NEWEST_BYTES_MAX;
 
 /// Memory for pages, read and written together (LIMITS page, section 4: all of it is used). The rows
 /// are read once and written once, so that a larger one would gain nothing.
@@ -424,7 +426,7 @@ impl Transaction {
     pub(super) fn rows(&self, lane: Lane, first: Row) -> Result<LaneRows<'_>, DatabaseError> {
         let batches = self.0.open_table(batches(lane)).map_err(DatabaseError::Table)?;
         let links = self.0.open_table(links(lane)).map_err(DatabaseError::Table)?;
-        Ok(LaneRows { lane, first, batches, links, grown: 0, shrunk: 0 })
+        Ok(LaneRows { lane, first, batches, links, grown: 0, shrunk: 0, newest: None })
     }
 
     /// Makes all of it durable.
@@ -514,12 +516,18 @@ pub(super) struct LaneRows<'a> {
     links: Table<'a, u64, &'static [u8; LINK_BYTES]>,
     grown: u64,
     shrunk: u64,
+    newest: Option<Newest>,
 }
 
 impl LaneRows<'_> {
     /// A footprint once these rows are written and deleted.
     pub(super) fn footprint(&self, before: u64) -> u64 {
         (before + self.grown).saturating_sub(self.shrunk)
+    }
+
+    /// The batch that was written last, unless it is large.
+    pub(super) fn take_newest(&mut self) -> Option<Newest> {
+        self.newest.take()
     }
 }
 
@@ -548,6 +556,8 @@ impl Rows for LaneRows<'_> {
         self.batches.insert(row.0, bytes).map_err(DatabaseError::Page)?;
         self.links.insert(row.0, &link).map_err(DatabaseError::Page)?;
         self.grown += room::footprint(bytes.len() as u64);
+        let is_small = bytes.len() <= NEWEST_BYTES_MAX;
+        self.newest = is_small.then(|| Newest { row, bytes: bytes.into() });
         Ok(())
     }
 

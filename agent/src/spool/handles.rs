@@ -208,6 +208,9 @@ impl SpoolReader {
     /// # Panics
     /// If the reading panicked.
     pub async fn read(&self, lane: Lane, row: Row) -> Result<Option<Vec<u8>>, DatabaseError> {
+        if let Some(bytes) = self.view.borrow().lane(lane).newest_at(row) {
+            return Ok(Some(bytes.to_vec()));
+        }
         let (database, folder) = (Arc::clone(&self.database), self.folder.clone());
         let read = tokio::task::spawn_blocking(move || {
             let read = damage::watch(&folder, || database.read(lane, row));

@@ -5,10 +5,11 @@ mod expansion;
 mod form;
 mod pending;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use headwater_protocol::batch::Batch;
-use headwater_protocol::chain::{Acked, Chain, Fresh, Head, Resumed, Rows, Sealed, Sealing};
+use headwater_protocol::chain::{Acked, Chain, Fresh, Head, Resumed, Row, Rows, Sealed, Sealing};
 use headwater_protocol::header::Counts;
 use headwater_protocol::identity::Lane;
 use headwater_protocol::limits;
@@ -59,9 +60,25 @@ pub struct LaneView {
     pub oldest_unsent: Option<Instant>,
     /// From seal to ack, in 99 of the last 100 batches; `None` if none was acked yet.
     pub ack_p99: Option<Duration>,
+    /// The batch that was sealed last, as it is in the file, so that who sends it need not read it there;
+    /// `None` before the first since the start, and for a large one.
+    pub(super) newest: Option<Newest>,
+}
+
+/// A small batch that was sealed and committed.
+#[derive(Clone, Debug)]
+pub(super) struct Newest {
+    pub(super) row: Row,
+    pub(super) bytes: Arc<[u8]>,
 }
 
 impl LaneView {
+    /// The bytes of a row, if it is the newest and still belongs to the chain.
+    pub(super) fn newest_at(&self, row: Row) -> Option<&[u8]> {
+        let newest = self.newest.as_ref().filter(|newest| newest.row == row);
+        newest.filter(|newest| newest.row >= self.head.first()).map(|newest| &*newest.bytes)
+    }
+
     /// Whether more has changed than that more waits to be sealed.
     pub(super) fn is_news_after(&self, before: &Self) -> bool {
         self.head != before.head
@@ -88,6 +105,7 @@ pub(super) struct LaneSpool {
     ledger: Option<Counts>,
     acked_records: u64,
     ages: Ages,
+    newest: Option<Newest>,
 }
 
 impl LaneSpool {
@@ -144,6 +162,7 @@ impl LaneSpool {
             ledger: None,
             acked_records: 0,
             ages: Ages::default(),
+            newest: None,
         }
     }
 
@@ -247,6 +266,7 @@ impl LaneSpool {
                 (Err(error), _) => return Err(error),
             };
             let bytes = rows.link(row)?.bytes;
+            self.newest = rows.take_newest();
             self.footprint = rows.footprint(self.footprint);
             self.expansion.learn(cut.cost, usize::try_from(bytes).unwrap_or(usize::MAX));
             self.pending.remove(cut);
@@ -410,6 +430,7 @@ impl LaneSpool {
             acked_records: self.acked_records,
             oldest_unsent: self.ages.oldest(),
             ack_p99: self.ages.p99(),
+            newest: self.newest.clone(),
         }
     }
 }

@@ -20,6 +20,37 @@ fn noise(count: usize, length: usize, seed: u64) -> Vec<String> {
 }
 
 #[test]
+fn a_batch_that_was_just_sealed_is_read_as_it_stands_in_the_file() {
+    let mut node = Node::new();
+    let mut world = World::with(|config| config.grace_bytes = ByteCount(0));
+    world.greet(&node, Lane::Bulk);
+    world.landing.known();
+    let stream = world.begin(0);
+    let mut at = 0;
+    let same = |world: &World, lane: Lane, row: Row| {
+        let written = World::open(world.copy(), world.config.clone());
+        let bytes = world.read(lane, row).expect("it is held");
+        assert_eq!(Some(bytes), written.read(lane, row), "row {} of lane {lane}", row.0);
+        written.stop();
+    };
+    for (round, length) in [10, 60_000, 10].into_iter().enumerate() {
+        let (row, value) = (Row(round as u64), round as u64 + 1);
+        (at, _) = world.append(stream, at, &noise(1, length, value));
+        world.wait_sealed(Lane::Bulk, value);
+        world.writer.tick(1, sample(1)).unwrap();
+        world.wait_sealed(Lane::Live, value);
+        same(&world, Lane::Bulk, row);
+        same(&world, Lane::Live, row);
+    }
+    world.ship_all(&mut node, Lane::Bulk);
+    let released = world.lane(Lane::Bulk).head.archive_first();
+    assert_eq!(released, Row(3), "without a grace buffer what is acked leaves");
+    world.writer.tick(1, sample(1)).unwrap();
+    world.wait_sealed(Lane::Live, 4);
+    assert_eq!(world.read(Lane::Bulk, Row(2)), None, "what left the file is not in memory either");
+}
+
+#[test]
 fn what_does_not_compress_is_cut_smaller_and_nothing_of_it_is_lost() {
     let mut node = Node::new();
     let mut world =
