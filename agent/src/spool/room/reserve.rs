@@ -2,7 +2,7 @@
 //! frees the old ones.
 
 use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -50,16 +50,10 @@ impl Reserve {
 
     /// Writes zeros: a hole would keep nothing aside.
     fn make(&self) -> io::Result<()> {
-        static BLOCK: [u8; 64 << 10] = [0; 64 << 10];
         let mut options = OpenOptions::new();
         let mut file =
             options.write(true).create(true).truncate(true).mode(0o600).open(&self.path)?;
-        let mut left = self.bytes;
-        while left > 0 {
-            let part = left.min(BLOCK.len() as u64);
-            file.write_all(&BLOCK[..usize::try_from(part).unwrap_or(BLOCK.len())])?;
-            left -= part;
-        }
+        io::copy(&mut io::repeat(0).take(self.bytes), &mut file)?;
         file.sync_data()
     }
 }
