@@ -2,7 +2,7 @@
 //!
 //! Real programs, built as they ship, on loopback: a log file from its first byte to the last ack, an
 //! idle agent, the ack at low load against the bare disk, the console with a thousand devices, what a kill
-//! costs with a GiB stored, and what samples take by themselves. It prints tables, writes
+//! costs with a GiB stored, what averages take on one core, and what samples take by themselves. It prints tables, writes
 //! `benches/results/results.json` and, if all was measured in full, `docs/benchmarks.md`; it ends with 1
 //! if the median of a figure misses its goal. Goals are bounds of CPU, memory and ratios within one run; never of the wall clock.
 //!
@@ -21,7 +21,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
-use measure::{Effort, ack, console, events, idle, lines, restart, samples, throughput};
+use measure::{Effort, ack, averages, console, events, idle, lines, restart, samples, throughput};
 use report::{Machine, Report};
 use site::Programs;
 
@@ -43,6 +43,7 @@ fn main() -> Result<ExitCode> {
             Claim::Ack => ack::measure(&programs, asked.effort)?,
             Claim::Console => console::measure(&programs, asked.effort)?,
             Claim::Restart => restart::measure(&programs, asked.effort)?,
+            Claim::Averages => averages::measure(&programs, asked.effort)?,
             Claim::Lines => lines::measure(&programs, asked.effort)?,
             Claim::Samples => match sampling.take() {
                 Some(sampling) => samples::measure(sampling, asked.effort)?,
@@ -74,6 +75,7 @@ enum Claim {
     Ack,
     Console,
     Restart,
+    Averages,
     Lines,
     Samples,
 }
@@ -103,6 +105,7 @@ impl Asked {
                 "ack" => claims.push(Claim::Ack),
                 "console" => claims.push(Claim::Console),
                 "restart" => claims.push(Claim::Restart),
+                "averages" => claims.push(Claim::Averages),
                 "lines" => claims.push(Claim::Lines),
                 "samples" => claims.push(Claim::Samples),
                 other => bail!("{other}? usage: headwater-benches {USAGE}"),
@@ -118,13 +121,14 @@ impl Asked {
         }
         if claims.is_empty() {
             claims = vec![Claim::Log, Claim::Events, Claim::Idle, Claim::Ack, Claim::Console];
-            claims.extend([Claim::Restart, Claim::Lines, Claim::Samples]);
+            claims.extend([Claim::Restart, Claim::Averages, Claim::Lines, Claim::Samples]);
         }
         Ok(Self { effort, claims, is_published, command })
     }
 }
 
-const USAGE: &str = "[--quick] [log] [events] [idle] [ack] [console] [restart] [lines] [samples]";
+const USAGE: &str =
+    "[--quick] [log] [events] [idle] [ack] [console] [restart] [averages] [lines] [samples]";
 
 /// Size of the log in MiB.
 const MIB: &str = "HEADWATER_BENCH_MIB";

@@ -1,6 +1,7 @@
 //! What is measured, a file per claim. Each returns figures; none judges by the wall clock.
 
 pub(crate) mod ack;
+pub(crate) mod averages;
 pub(crate) mod console;
 pub(crate) mod disk;
 pub(crate) mod events;
@@ -23,6 +24,8 @@ pub(crate) struct Effort {
     pub(crate) idle_seconds: u32,
     /// How long this host is sampled, beside all else.
     pub(crate) sampled_seconds: u32,
+    /// Devices whose samples are averaged on one core: few, and many.
+    pub(crate) averaged_devices: [usize; 2],
     /// Devices that are live while the console is asked.
     pub(crate) devices: usize,
     /// Size of the lines that are sealed by themselves.
@@ -39,6 +42,7 @@ impl Effort {
         runs: 3,
         idle_seconds: 60,
         sampled_seconds: 300,
+        averaged_devices: [10_000, 1_000_000],
         devices: 1_000,
         sealed_mib: 64,
         ack_blocks: 5,
@@ -50,6 +54,7 @@ impl Effort {
         runs: 1,
         idle_seconds: 20,
         sampled_seconds: 60,
+        averaged_devices: [10_000, 100_000],
         devices: 100,
         sealed_mib: 16,
         ack_blocks: 4,

@@ -129,6 +129,11 @@ impl Figure {
         }
     }
 
+    /// What decides whether a goal is met.
+    pub(crate) fn median(&self) -> f64 {
+        self.median
+    }
+
     /// Says what can't be beaten.
     pub(crate) fn limit(mut self, limit: String) -> Self {
         self.limit = Some(limit);

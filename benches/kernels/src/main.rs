@@ -1,9 +1,11 @@
 //! What the parts of the programs that decide about size and speed take, by themselves, as a line of JSON. A program of its
 //! own, because the others are measured as they are shipped.
 //!
-//! `headwater-kernels samples SECONDS` samples this host each second for so long; `headwater-kernels lines FILE BYTES` seals the
-//! lines of a file in batches of so many bytes.
+//! `headwater-kernels samples SECONDS` samples this host each second for so long, `headwater-kernels averages DEVICES TICKS` averages
+//! what a fleet sends in batches of so many ticks, and `headwater-kernels lines FILE BYTES` seals the lines of a file in batches of so
+//! many bytes.
 
+mod averages;
 mod lane;
 mod lines;
 
@@ -57,7 +59,14 @@ fn main() -> Result<()> {
             let bytes = bytes.parse().context("BYTES is a number")?;
             serde_json::to_string(&lines::measure(Path::new(file), bytes)?)?
         }
-        _ => bail!("usage: headwater-kernels samples SECONDS | lines FILE BYTES"),
+        ["averages", devices, ticks] => {
+            let devices = devices.parse().context("DEVICES is a number")?;
+            let ticks = ticks.parse().context("TICKS is a number")?;
+            serde_json::to_string(&averages::measure(devices, ticks)?)?
+        }
+        _ => bail!(
+            "usage: headwater-kernels samples SECONDS | averages DEVICES TICKS | lines FILE BYTES"
+        ),
     };
     #[expect(clippy::print_stdout, reason = "what the benches read")]
     {
