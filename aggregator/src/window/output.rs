@@ -2,7 +2,7 @@
 
 use headwater_protocol::identity::{Generation, Offset};
 
-use super::partial::Partial;
+use super::partial::{Partial, ROWS_PER_PARTIAL_MAX};
 
 /// Where an output was made: outputs of one shard are known apart, and in order, by it.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -34,4 +34,48 @@ pub enum OutputKind {
     },
     /// The figures of a window.
     Partial(Partial),
+}
+
+/// What one entry lets out.
+pub(super) struct Outputs {
+    at: (Generation, Offset),
+    pub(super) made: Vec<Output>,
+}
+
+impl Outputs {
+    pub(super) fn new(at: (Generation, Offset)) -> Self {
+        Self { at, made: Vec::new() }
+    }
+
+    pub(super) fn push(&mut self, kind: OutputKind) {
+        let index =
+            u32::try_from(self.made.len()).expect("an entry lets out a few hundred outputs");
+        let (generation, offset) = self.at;
+        self.made.push(Output { at: Position { generation, offset, index }, kind });
+    }
+
+    /// A partial in pieces that fit into an entry.
+    pub(super) fn push_partial(&mut self, mut whole: Partial) {
+        let rows: usize = whole.groups.iter().map(|group| group.rows.len() + 1).sum();
+        if rows <= ROWS_PER_PARTIAL_MAX {
+            self.push(OutputKind::Partial(whole));
+            return;
+        }
+        let mut groups = std::mem::take(&mut whole.groups).into_iter().peekable();
+        loop {
+            let mut piece = Partial { groups: Vec::new(), ..whole.clone() };
+            let mut rows = 0;
+            while let Some(group) = groups.next_if(|_| rows < ROWS_PER_PARTIAL_MAX) {
+                rows += group.rows.len() + 1;
+                piece.groups.push(group);
+            }
+            piece.continued = groups.peek().is_some();
+            let more = piece.continued;
+            self.push(OutputKind::Partial(piece));
+            if !more {
+                return;
+            }
+            whole.facts.clear();
+        }
+    }
 }

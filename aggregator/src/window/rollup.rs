@@ -1,132 +1,120 @@
-//! From figures per device to figures per key.
+//! From figures per device to figures per key, when a window closes: one pass over its cells for all combinations.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use headwater_protocol::identity::DeviceId;
-use headwater_protocol::record::Series;
 
-use super::device::{Cell, Device};
+use super::Combination;
+use super::cells::Cells;
+use super::columns::{Columns, Visit};
+use super::device::Devices;
+use super::keys::{DeviceKeys, NO_KEY};
 use super::partial::{Group, GroupRow};
 use super::rules::Version;
-use super::{Combination, DEVICE, Figures, Key};
+use super::sums::{Sum, Sums};
 
 /// Event time after which a silent device no longer counts as known: whoever was away for a day is not
 /// missing in every average for ever.
-const KNOWN_FOR_US: i64 = 86_400_000_000;
+pub(super) const KNOWN_FOR_US: i64 = 86_400_000_000;
 
 /// Adds a window's cells up by every combination. Keys that the shard knows and that sent nothing are
 /// there without rows.
 pub(super) fn groups(
     start_us: i64,
-    cells: &BTreeMap<DeviceId, Cell>,
-    devices: &BTreeMap<DeviceId, Device>,
-    version: &Version,
+    cells: &Cells,
+    devices: &Devices,
+    (keys, version): (&mut DeviceKeys, &Version),
 ) -> Vec<Group> {
-    let mut groups = Vec::new();
-    for combination in &version.combinations {
-        if combination.is_device() {
-            groups.extend(cells.iter().filter_map(|(id, cell)| {
-                let device = devices.get(id)?;
-                let rows = figures(cell, device);
-                let rows = rows.map(|(series, figures)| GroupRow {
-                    series: Arc::clone(series),
-                    figures,
-                    devices: 1,
-                });
-                let mut rows: Vec<GroupRow> = rows.collect();
-                rows.sort_by(|one, other| one.series.cmp(&other.series));
-                let (combination, key) = (Arc::clone(combination), Key::Of(vec![id.to_string()]));
-                Some(Group { combination, key: Arc::new(key), known: 1, rows })
-            }));
+    keys.prepare(version, devices);
+    let changed = changed_keys(cells, devices, (keys, version));
+    let keys = &*keys;
+    let numbers_of = |slot| changed.get(&slot).map_or_else(|| keys.of(slot), Vec::as_slice);
+    let columns = Columns::of(cells, devices);
+    let most = version.rules.keys_max as usize;
+    let sums = (0..version.combinations.len()).map(|at| Sums::new(keys.table(at), most));
+    let mut sums: Vec<Sums<'_>> = sums.collect();
+    let known_since_us = start_us.saturating_sub(KNOWN_FOR_US);
+    if sums.iter().any(Sums::may_overflow) {
+        // First come, first served: devices that sent something come before those that are only known.
+        let sent = devices.iter().filter(|(_, slot, _)| cells.contains(*slot));
+        let sent = sent.map(|(_, slot, _)| numbers_of(slot));
+        let known = devices.iter().filter(|(_, _, device)| device.seen_us >= known_since_us);
+        for numbers in sent.chain(known.map(|(_, slot, _)| keys.of(slot))) {
+            each(&mut sums, numbers, |_| ());
+        }
+    }
+    let mut visits: &[Visit] = &[];
+    let mut visited = None;
+    // Which of the sums a key has is settled, so the order is that in which memory is.
+    for slot in devices.slots() {
+        let device = devices.get(slot);
+        if device.seen_us >= known_since_us {
+            each(&mut sums, keys.of(slot), |sum| sum.known += 1);
+        }
+        if !cells.contains(slot) {
             continue;
         }
-        let most = version.rules.keys_max as usize;
-        let mut keys = Keys { combination, most, of: BTreeMap::new() };
-        for (id, cell) in cells {
-            if let (Some(key), Some(device)) =
-                (key_of(combination, *id, &cell.facts), devices.get(id))
-            {
-                let sums = keys.of(key);
-                figures(cell, device).for_each(|(series, figures)| sums.add(series, figures));
-            }
+        if visited != Some(Arc::as_ptr(&device.list)) {
+            visited = Some(Arc::as_ptr(&device.list));
+            visits = columns.of_list(&device.list);
         }
-        for (id, device) in devices {
-            if device.seen_us < start_us.saturating_sub(KNOWN_FOR_US) {
-                continue;
-            }
-            if let Some(key) = key_of(combination, *id, &device.facts) {
-                keys.of(key).known += 1;
-            }
+        let figures = (visits, cells.tallies(slot));
+        each(&mut sums, numbers_of(slot), |sum| sum.add(figures, cells, &columns));
+    }
+    let mut groups = Vec::new();
+    for (combination, sums) in version.combinations.iter().zip(sums) {
+        if combination.is_device() {
+            groups.extend(by_device(combination, (cells, devices), (keys, &columns)));
+        } else {
+            groups.extend(sums.into_groups(combination));
         }
-        groups.extend(keys.into_groups());
     }
     groups
 }
 
-fn figures<'a>(
-    cell: &'a Cell,
-    device: &'a Device,
-) -> impl Iterator<Item = (&'a Arc<Series>, Figures)> {
-    device.series.iter().zip(&cell.figures).filter_map(|(series, it)| it.map(|it| (series, it)))
-}
-
-/// The key of a device. `None` if it has none of the labels: it belongs to no group then.
-fn key_of(
-    combination: &Combination,
-    id: DeviceId,
-    facts: &BTreeMap<String, String>,
-) -> Option<Key> {
-    let value = |label: &String| match label.as_str() {
-        DEVICE => id.to_string(),
-        label => facts.get(label).cloned().unwrap_or_default(),
-    };
-    let values: Vec<String> = combination.labels().iter().map(value).collect();
-    values.iter().any(|value| !value.is_empty()).then_some(Key::Of(values))
-}
-
-/// The keys of one combination in one window.
-struct Keys<'a> {
-    combination: &'a Arc<Combination>,
-    most: usize,
-    of: BTreeMap<Key, Sums<'a>>,
-}
-
-#[derive(Default)]
-struct Sums<'a> {
-    known: u32,
-    rows: BTreeMap<&'a Arc<Series>, (Figures, u32)>,
-}
-
-impl<'a> Keys<'a> {
-    /// The sums of a key, or of `other` where there are too many keys.
-    fn of(&mut self, key: Key) -> &mut Sums<'a> {
-        let room = self.of.len() < self.most || self.of.contains_key(&key);
-        self.of.entry(if room { key } else { Key::Other }).or_default()
+/// The keys of the cells whose labels are no longer those of their devices.
+fn changed_keys(
+    cells: &Cells,
+    devices: &Devices,
+    (keys, version): (&mut DeviceKeys, &Version),
+) -> BTreeMap<u32, Vec<u32>> {
+    if cells.changed_facts().next().is_none() {
+        return BTreeMap::new();
     }
-
-    fn into_groups(self) -> impl Iterator<Item = Group> {
-        let combination = Arc::clone(self.combination);
-        self.of.into_iter().map(move |(key, sums)| {
-            let rows = sums.rows.into_iter().map(|(series, (figures, devices))| GroupRow {
-                series: Arc::clone(series),
-                figures,
-                devices,
-            });
-            let rows = rows.collect();
-            let combination = Arc::clone(&combination);
-            Group { combination, key: Arc::new(key), known: sums.known, rows }
-        })
-    }
+    let ids: BTreeMap<u32, DeviceId> = devices.iter().map(|(id, slot, _)| (slot, *id)).collect();
+    let changed = cells.changed_facts();
+    changed.map(|(slot, facts)| (slot, keys.look_up(version, ids[&slot], facts))).collect()
 }
 
-impl<'a> Sums<'a> {
-    /// Adds one device's figures of a series.
-    fn add(&mut self, series: &'a Arc<Series>, figures: Figures) {
-        let sum = self.rows.entry(series).or_insert((figures, 0));
-        if sum.1 > 0 {
-            sum.0 = sum.0.plus(figures);
+/// Does something with the sum of each key that a device has.
+fn each(sums: &mut [Sums<'_>], numbers: &[u32], mut act: impl FnMut(&mut Sum)) {
+    let keys = sums.iter_mut().zip(numbers).filter(|(_, number)| **number != NO_KEY);
+    keys.for_each(|(sums, number)| act(sums.of(*number)));
+}
+
+/// The groups of the combination that keeps devices apart.
+fn by_device(
+    combination: &Arc<Combination>,
+    (cells, devices): (&Cells, &Devices),
+    (keys, columns): (&DeviceKeys, &Columns<'_>),
+) -> Vec<Group> {
+    let group = |slot| {
+        let tallies = cells.tallies(slot);
+        let mut rows = Vec::with_capacity(tallies.len());
+        for visit in columns.of_list(&devices.get(slot).list) {
+            let tally = tallies.get(visit.place as usize);
+            if let Some(figures) = tally.and_then(|tally| cells.figures_of(*tally)) {
+                let series = Arc::clone(columns.series(visit.column));
+                rows.push(GroupRow { series, figures, devices: 1 });
+            }
         }
-        sum.1 += 1;
-    }
+        let (combination, key) = (Arc::clone(combination), Arc::clone(keys.own(slot)));
+        Group { combination, key, known: 1, rows }
+    };
+    // Made in the order in which memory is, and put in that of ids.
+    let sent = |slot: &u32| cells.contains(*slot);
+    let made = devices.slots().map(|slot| sent(&slot).then(|| group(slot)));
+    let mut made: Vec<Option<Group>> = made.collect();
+    devices.iter().filter_map(|(_, slot, _)| made[slot as usize].take()).collect()
 }

@@ -7,19 +7,22 @@
 //! figures go out together, when the watermark passes the next end of a window: not batch by batch.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use headwater_protocol::body::Body;
 use headwater_protocol::entry::{SentClock, WindowRules};
 use headwater_protocol::header::Header;
 use headwater_protocol::identity::{DeviceId, Generation, Offset};
-use headwater_protocol::record::{Content, Sample, Series};
+use headwater_protocol::record::{Content, Record};
 
 use super::Figures;
+use super::batch::{Adding, Pane};
+use super::cells::Cells;
 use super::clock::ClockOffset;
-use super::device::{Cell, Device};
-use super::output::{Output, OutputKind, Position};
-use super::partial::{Partial, ROWS_PER_PARTIAL_MAX};
+use super::device::{Device, Devices};
+use super::held::Window;
+use super::keys::DeviceKeys;
+use super::output::{Output, OutputKind, Outputs, Position};
+use super::partial::{Facts, Partial};
 use super::rollup;
 use super::rules::Versions;
 
@@ -27,21 +30,21 @@ use super::rules::Versions;
 pub(super) const HOLD_US: i64 = 60_000_000;
 /// How far the time of a shard may lie behind the stamps of its entries. Without a limit a device that
 /// comes back with a backlog would be alone in its shard and on time, hours behind all others.
-const BEHIND_US_MAX: i64 = 30_000_000;
+pub(super) const BEHIND_US_MAX: i64 = 30_000_000;
 /// Windows with late figures that wait to go out: an hour of a backlog goes out in a few steps, and a
 /// device that draws times at random opens no more than this.
-const LATE_WINDOWS_MAX: usize = 64;
+pub(super) const LATE_WINDOWS_MAX: usize = 64;
 /// Figures that the held windows of one shard may have: 64 MiB. Beyond it the oldest closed window goes,
 /// and what is late for it becomes an addition.
-const FIGURES_MAX: usize = 1 << 20;
+pub(super) const FIGURES_MAX: usize = 1 << 20;
 
 /// The windows of one shard.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct ShardWindows {
     pub(super) versions: Versions,
     /// The newest corrected time or stamp of a tick; `None` before the first.
     pub(super) newest_us: Option<i64>,
-    pub(super) devices: BTreeMap<DeviceId, Device>,
+    pub(super) devices: Devices,
     pub(super) windows: BTreeMap<i64, Window>,
     /// Windows that start here or before were let go: what comes for them is an addition. `None` before
     /// the first.
@@ -50,45 +53,18 @@ pub struct ShardWindows {
     pub(super) emitted: Option<Position>,
     /// Samples that are in no average, because their device has too many series.
     pub(super) refused: u64,
+    /// The keys of devices, a cache of what their labels say.
+    keys: DeviceKeys,
 }
 
-/// What a shard holds of one device.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct DeviceHeld {
-    /// How long a window is, in microseconds; 0 while there are no rules.
-    pub length_us: i64,
-    /// What is added to the device's times, in microseconds: positive for a clock that is behind.
-    pub shift_us: i64,
-    /// Whether it has as many series as are kept: those beyond are in no average.
-    pub is_full: bool,
-    /// Its windows, in order.
-    pub windows: Vec<HeldWindow>,
+/// States are equal if their bytes are: how they came to be is no part of them.
+impl PartialEq for ShardWindows {
+    fn eq(&self, other: &Self) -> bool {
+        self.encode() == other.encode()
+    }
 }
 
-/// One device's figures in one window.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct HeldWindow {
-    /// Where it begins, microseconds since 1970 UTC.
-    pub start_us: i64,
-    /// Whether nothing of it was told yet.
-    pub is_open: bool,
-    /// Whether there may be more of it than what is held.
-    pub is_addition: bool,
-    /// The figures by series, in no particular order.
-    pub figures: Vec<(Arc<Series>, Figures)>,
-}
-
-/// One window.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(super) struct Window {
-    /// The last revision that went out; 0 for none.
-    pub(super) revision: u32,
-    /// Whether there are figures that did not go out yet.
-    pub(super) dirty: bool,
-    /// Whether an earlier part of it may have gone out and been dropped.
-    pub(super) addition: bool,
-    pub(super) cells: BTreeMap<DeviceId, Cell>,
-}
+impl Eq for ShardWindows {}
 
 impl ShardWindows {
     /// Takes rules from a control entry; those that are not above the present ones change nothing.
@@ -106,24 +82,14 @@ impl ShardWindows {
     ) -> Vec<Output> {
         let offset = ClockOffset::measure(&header.clock, sent, stamp_us);
         let mut outputs = Outputs::new(at);
-        let mut places = Places::default();
         // A shard that was silent wakes up at the present: a backlog is late, whoever else is there.
         self.advance(self.newest_us.max(stamp_us.checked_sub(BEHIND_US_MAX)), &mut outputs);
         let mut newest_us = self.newest_us;
-        for record in &body.records {
-            let time_us = offset.correct(record.time_us);
-            newest_us = newest_us.max(Some(time_us));
-            let device = self.devices.entry(header.device).or_default();
-            device.shift_us = offset.shift_us();
-            device.seen_us = device.seen_us.max(time_us);
-            match &record.content {
-                Content::Facts(facts) => device.learn(facts),
-                Content::Tick(samples) => {
-                    places.begin_tick();
-                    self.add(header.device, time_us, samples, (&mut places, &mut outputs));
-                }
-                Content::Event(_) | Content::Gap(_) => {}
-            }
+        if let Some(first) = body.records.first() {
+            let slot = self.slot_of(header.device);
+            let adding = Adding::new(slot, offset, offset.correct(first.time_us));
+            let of_batch_us = self.add(header.device, adding, &body.records, &mut outputs);
+            newest_us = newest_us.max(Some(of_batch_us));
         }
         self.advance(newest_us, &mut outputs);
         self.finish(outputs)
@@ -162,69 +128,89 @@ impl ShardWindows {
         self.emitted
     }
 
-    /// What is held of a device: its windows in order, those that closed not long ago included.
-    #[must_use]
-    pub fn held(&self, id: DeviceId) -> DeviceHeld {
-        let Some(device) = self.devices.get(&id) else { return DeviceHeld::default() };
-        let length_us = self.versions.newest().map_or(0, |rules| rules.length_us);
-        let windows = self.windows.iter().filter_map(|(start_us, window)| {
-            let cell = window.cells.get(&id)?;
-            let figures = device.series.iter().zip(&cell.figures);
-            let figures = figures.filter_map(|(series, it)| Some((Arc::clone(series), (*it)?)));
-            Some(HeldWindow {
-                start_us: *start_us,
-                is_open: window.revision == 0,
-                is_addition: window.addition,
-                figures: figures.collect(),
-            })
-        });
-        let windows = windows.collect();
-        DeviceHeld {
-            length_us: signed(length_us),
-            shift_us: device.shift_us,
-            is_full: device.is_full(),
-            windows,
-        }
-    }
-
     /// Samples that are in no average, because their device has too many series.
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.refused
     }
 
+    /// Adds a batch's records; the newest corrected time of them is returned.
     fn add(
         &mut self,
         id: DeviceId,
-        time_us: i64,
-        samples: &[Sample],
-        (places, outputs): (&mut Places, &mut Outputs),
-    ) {
+        mut adding: Adding,
+        mut records: &[Record],
+        outputs: &mut Outputs,
+    ) -> i64 {
+        let length_us = self.versions.newest().map(|rules| signed(rules.length_us));
+        while let [record, after @ ..] = records {
+            let time_us = adding.offset.correct(record.time_us);
+            adding.newest_us = adding.newest_us.max(time_us);
+            records = match (&record.content, length_us) {
+                (Content::Tick(_), Some(length_us)) => {
+                    let pane = Pane::of(time_us, length_us);
+                    self.open_window(pane.start_us, outputs);
+                    let window = self.windows.get_mut(&pane.start_us);
+                    let window = window.expect("a window that was opened is held");
+                    let added = adding.add(records, pane, window, &mut self.devices);
+                    &records[added..]
+                }
+                (Content::Facts(facts), _) => {
+                    self.learn(id, adding.slot, facts);
+                    after
+                }
+                (Content::Tick(_) | Content::Event(_) | Content::Gap(_), _) => after,
+            };
+        }
+        if adding.has_more_series {
+            self.devices.share(adding.slot);
+        }
+        self.refused += adding.refused;
+        let device = self.devices.get_mut(adding.slot);
+        device.shift_us = adding.offset.shift_us();
+        device.seen_us = device.seen_us.max(adding.newest_us);
+        adding.newest_us
+    }
+
+    /// The slot of a device, which may be new.
+    fn slot_of(&mut self, id: DeviceId) -> u32 {
+        if let Some(slot) = self.devices.slot(id) {
+            return slot;
+        }
+        let slot = self.devices.insert(Device::with_series(id, Vec::new()));
+        self.keys.forget(id, slot);
+        slot
+    }
+
+    /// Takes labels and facts of a device; the merge fold is told if they changed.
+    fn learn(&mut self, id: DeviceId, slot: u32, facts: &BTreeMap<String, String>) {
+        let before = Facts::clone(&self.devices.get(slot).facts);
+        if *before == *facts {
+            return;
+        }
+        self.windows.values_mut().for_each(|window| window.cells.keep_facts(slot, &before));
+        self.devices.learn(id, slot, Facts::new(facts.clone()));
+        self.keys.forget(id, slot);
+    }
+
+    /// Opens a window that is about to have figures, if it is not open.
+    fn open_window(&mut self, start_us: i64, outputs: &mut Outputs) {
+        if let Some(window) = self.windows.get_mut(&start_us) {
+            window.dirty = true;
+            return;
+        }
         let Some(rules) = self.versions.newest() else { return };
         let (length, lateness) = (signed(rules.length_us), signed(rules.lateness_us));
-        let start_us = window_start(time_us, length);
         let watermark = self.newest_us.map(|newest| newest.saturating_sub(lateness));
         let end_us = start_us.saturating_add(length);
-        let floor_us = self.floor_us;
-        let device = self.devices.entry(id).or_default();
-        let window = self.windows.entry(start_us).or_insert_with(|| {
-            if watermark.is_none_or(|watermark| end_us > watermark) {
-                outputs.push(OutputKind::Opened { start_us });
-            }
-            let addition = floor_us.is_some_and(|floor| start_us <= floor);
-            Window { addition, ..Window::default() }
-        });
-        window.dirty = true;
-        let cell = window.cells.entry(id).or_insert_with(|| {
-            let facts = Arc::clone(&device.facts);
-            Cell { facts, figures: Vec::with_capacity(samples.len()) }
-        });
-        for sample in samples {
-            match places.of(sample, device) {
-                Some(place) => cell.add(place, sample.value),
-                None => self.refused += 1,
-            }
+        let mut room = 0;
+        if watermark.is_none_or(|watermark| end_us > watermark) {
+            outputs.push(OutputKind::Opened { start_us });
+            room = self.windows.values().next_back().map_or(0, |before| before.cells.held());
         }
+        let addition = self.floor_us.is_some_and(|floor| start_us <= floor);
+        let cells = Cells::with_room(room);
+        self.windows.insert(start_us, Window { dirty: true, addition, cells, revision: 0 });
     }
 
     /// Time has gone on: lets out what is due.
@@ -242,8 +228,8 @@ impl ShardWindows {
         let is_late = |start: &i64, window: &Window| {
             window.dirty && start.saturating_add(length) <= watermark
         };
-        let late = self.windows.iter().filter(|(start, window)| is_late(start, window)).count();
-        if passed || late > LATE_WINDOWS_MAX {
+        let late = || self.windows.iter().filter(|(start, window)| is_late(start, window)).count();
+        if passed || self.windows.len() > LATE_WINDOWS_MAX && late() > LATE_WINDOWS_MAX {
             let due = self.windows.iter().filter(|(start, window)| is_late(start, window));
             let due: Vec<i64> = due.map(|(start, _)| *start).collect();
             due.into_iter().for_each(|start| self.let_out(start, outputs));
@@ -256,14 +242,9 @@ impl ShardWindows {
         let window = self.windows.get_mut(&start_us).expect("a window that is due is held");
         window.revision += 1;
         window.dirty = false;
-        let mut facts = Vec::new();
-        for id in window.cells.keys() {
-            if let Some(device) = self.devices.get_mut(id).filter(|device| !device.told) {
-                device.told = true;
-                facts.push((*id, Arc::clone(&device.facts)));
-            }
-        }
-        let groups = rollup::groups(start_us, &window.cells, &self.devices, version);
+        let facts = self.devices.tell(|slot| window.cells.contains(slot));
+        let groups =
+            rollup::groups(start_us, &window.cells, &self.devices, (&mut self.keys, version));
         let whole = Partial {
             start_us,
             length_us: version.rules.length_us,
@@ -281,22 +262,35 @@ impl ShardWindows {
     /// first, if there are too many figures.
     fn drop_old(&mut self, before_us: i64) {
         self.let_go(before_us.saturating_sub(HOLD_US));
-        let figures = |window: &Window| -> usize {
-            window.cells.values().map(|cell| cell.figures.len()).sum()
-        };
-        let mut held: usize = self.windows.values().map(figures).sum();
+        let mut held: usize = self.windows.values().map(|window| window.cells.held()).sum();
         while held > FIGURES_MAX {
             let closed = self.windows.iter().find(|(_, window)| !window.dirty);
             let Some((start, window)) = closed else { break };
-            held -= figures(window);
+            held -= window.cells.held();
             self.let_go(*start);
         }
-        for (id, device) in &mut self.devices {
-            if device.is_full() {
-                let cells = self.windows.values_mut().filter_map(|it| it.cells.get_mut(id));
-                device.compact(cells);
+        self.devices.full().into_iter().for_each(|slot| self.compact(slot));
+    }
+
+    /// Keeps the series of a device of which a cell holds figures, and moves the figures to their new places.
+    fn compact(&mut self, slot: u32) {
+        let series = self.devices.get(slot).list.series().len();
+        let mut is_held = vec![false; series];
+        let cells = self.windows.values_mut().map(|window| &mut window.cells);
+        let mut cells: Vec<&mut Cells> = cells.filter(|cells| cells.contains(slot)).collect();
+        for cells in &cells {
+            for (is_held, figures) in is_held.iter_mut().zip(cells.figures(slot)) {
+                *is_held |= figures.is_some();
             }
         }
+        let kept: Vec<usize> = (0..series).filter(|place| is_held[*place]).collect();
+        for cells in &mut cells {
+            let figures: Vec<Option<Figures>> = cells.figures(slot).collect();
+            let figures: Vec<Option<Figures>> =
+                kept.iter().map(|place| figures.get(*place).copied().flatten()).collect();
+            cells.set(slot, &figures);
+        }
+        self.devices.keep(slot, &kept);
     }
 
     /// Lets go of the closed windows that start at `floor_us` or before.
@@ -322,82 +316,14 @@ pub(super) fn signed(length_us: u64) -> i64 {
     i64::try_from(length_us).expect("lengths of windows were checked: at most an hour")
 }
 
-/// Places of a batch's series in their device's table. A body has one object per series, and ticks mostly
-/// list them in one order, so most look-ups compare one address.
-#[derive(Default)]
-struct Places {
-    known: Vec<(usize, Option<u32>)>,
-    next: usize,
-}
-
-impl Places {
-    fn begin_tick(&mut self) {
-        self.next = 0;
-    }
-
-    fn of(&mut self, sample: &Sample, device: &mut Device) -> Option<u32> {
-        let address = Arc::as_ptr(&sample.series).addr();
-        let at = self.next;
-        self.next += 1;
-        if let Some((known, place)) = self.known.get(at)
-            && *known == address
-        {
-            return *place;
-        }
-        let place = device.place(&sample.series);
-        if at >= self.known.len() {
-            self.known.resize(at + 1, (0, None));
-        }
-        self.known[at] = (address, place);
-        place
-    }
-}
-
-/// What one entry lets out.
-struct Outputs {
-    at: (Generation, Offset),
-    made: Vec<Output>,
-}
-
-impl Outputs {
-    fn new(at: (Generation, Offset)) -> Self {
-        Self { at, made: Vec::new() }
-    }
-
-    fn push(&mut self, kind: OutputKind) {
-        let index =
-            u32::try_from(self.made.len()).expect("an entry lets out a few hundred outputs");
-        let (generation, offset) = self.at;
-        self.made.push(Output { at: Position { generation, offset, index }, kind });
-    }
-
-    /// A partial in pieces that fit into an entry.
-    fn push_partial(&mut self, mut whole: Partial) {
-        let mut groups = std::mem::take(&mut whole.groups).into_iter().peekable();
-        loop {
-            let mut piece = Partial { groups: Vec::new(), ..whole.clone() };
-            let mut rows = 0;
-            while let Some(group) = groups.next_if(|_| rows < ROWS_PER_PARTIAL_MAX) {
-                rows += group.rows.len() + 1;
-                piece.groups.push(group);
-            }
-            piece.continued = groups.peek().is_some();
-            let more = piece.continued;
-            self.push(OutputKind::Partial(piece));
-            if !more {
-                return;
-            }
-            whole.facts.clear();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use headwater_protocol::header::{Clock, Codec, Counts, Packing};
     use headwater_protocol::identity::{Epoch, Lane, Seq};
     use headwater_protocol::position::{Run, SourceId, Stream};
-    use headwater_protocol::record::Record;
+    use headwater_protocol::record::{Sample, Series};
     use proptest::prelude::*;
 
     use super::*;

@@ -2,17 +2,17 @@
 //!
 //! Equal states have equal bytes: everything in it has one order and one form.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use headwater_protocol::codec::{DecodeError, Reader, put_varint};
 use headwater_protocol::entry::WindowRules;
 use headwater_protocol::identity::{DeviceId, Generation, Offset};
 
-use super::device::{Cell, Device};
+use super::cells::Cells;
+use super::device::{Device, Devices};
+use super::held::Window;
 use super::partial::{SeriesTable, decode_facts, decode_table, encode_facts, narrow};
-use super::shard::Window;
-use super::{Figures, Position, ShardWindows};
+use super::{Figures, Position, SERIES_PER_DEVICE_MAX, ShardWindows};
 
 const MAGIC: [u8; 4] = *b"HWWN";
 /// The version that this build writes, and the only one that it reads: another one makes the snapshot of
@@ -41,9 +41,9 @@ impl ShardWindows {
         }
         out.extend_from_slice(&self.refused.to_le_bytes());
         put_varint(&mut out, self.devices.len() as u64);
-        for (id, device) in &self.devices {
+        for (id, _, device) in self.devices.iter() {
             out.extend_from_slice(&id.0);
-            device.encode(&mut out);
+            device.encode(self.devices.is_told(id), &mut out);
         }
         put_varint(&mut out, self.windows.len() as u64);
         for (start_us, window) in &self.windows {
@@ -87,7 +87,8 @@ impl ShardWindows {
         state.refused = reader.u64("refused samples")?;
         for _ in 0..reader.length("count of devices", ENTRIES_MAX)? {
             let id = DeviceId(reader.array("device")?);
-            state.devices.insert(id, Device::decode(&mut reader)?);
+            let (device, is_told) = Device::decode(id, &mut reader)?;
+            state.devices.restore(device, is_told);
         }
         for _ in 0..reader.length("count of windows", ENTRIES_MAX)? {
             let start_us = reader.i64("window start")?;
@@ -120,43 +121,44 @@ impl Position {
 }
 
 impl Device {
-    fn encode(&self, out: &mut Vec<u8>) {
+    fn encode(&self, is_told: bool, out: &mut Vec<u8>) {
         encode_facts(&self.facts, out);
-        out.push(u8::from(self.told));
+        out.push(u8::from(is_told));
         out.extend_from_slice(&self.seen_us.to_le_bytes());
         out.extend_from_slice(&self.shift_us.to_le_bytes());
         let mut table = SeriesTable::default();
-        self.series.iter().for_each(|series| table.add(series));
+        self.list.series().iter().for_each(|series| table.add(series));
         table.encode(out);
     }
 
-    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    /// A device, and whether the merge fold has been told its labels.
+    fn decode(id: DeviceId, reader: &mut Reader<'_>) -> Result<(Self, bool), DecodeError> {
         let facts = Arc::new(decode_facts(reader)?);
         let told = reader.u8("told")? != 0;
         let (seen_us, shift_us) = (reader.i64("seen")?, reader.i64("shift")?);
-        let mut device = Self::with_series(decode_table(reader)?);
-        (device.facts, device.told) = (facts, told);
-        (device.seen_us, device.shift_us) = (seen_us, shift_us);
-        Ok(device)
+        let mut device = Self::with_series(id, decode_table(reader)?);
+        (device.facts, device.seen_us, device.shift_us) = (facts, seen_us, shift_us);
+        Ok((device, told))
     }
 }
 
 impl Window {
-    fn encode(&self, devices: &BTreeMap<DeviceId, Device>, out: &mut Vec<u8>) {
+    fn encode(&self, devices: &Devices, out: &mut Vec<u8>) {
         put_varint(out, u64::from(self.revision));
         let dirty = if self.dirty { FLAG_DIRTY } else { 0 };
         out.push(dirty | if self.addition { FLAG_ADDITION } else { 0 });
-        put_varint(out, self.cells.len() as u64);
-        for (id, cell) in &self.cells {
+        put_varint(out, self.cells.count() as u64);
+        for (id, slot, device) in devices.iter().filter(|(_, slot, _)| self.cells.contains(*slot)) {
             out.extend_from_slice(&id.0);
             // Labels mostly are still those of the device.
-            let same = devices.get(id).is_some_and(|device| device.facts == cell.facts);
-            out.push(u8::from(!same));
-            if !same {
-                encode_facts(&cell.facts, out);
+            let changed = self.cells.facts(slot).filter(|facts| **facts != device.facts);
+            out.push(u8::from(changed.is_some()));
+            if let Some(facts) = changed {
+                encode_facts(facts, out);
             }
-            put_varint(out, cell.figures.len() as u64);
-            for figures in &cell.figures {
+            let figures = self.cells.figures(slot);
+            put_varint(out, figures.len() as u64);
+            for figures in figures {
                 match figures {
                     // A count of 0 stands for none.
                     None => out.push(0),
@@ -166,20 +168,19 @@ impl Window {
         }
     }
 
-    fn decode(
-        devices: &BTreeMap<DeviceId, Device>,
-        reader: &mut Reader<'_>,
-    ) -> Result<Self, DecodeError> {
+    fn decode(devices: &Devices, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let revision = narrow(reader, "revision")?;
         let flags = reader.u8("window flags")?;
-        let mut cells = BTreeMap::new();
+        let mut cells = Cells::default();
         for _ in 0..reader.length("count of cells", ENTRIES_MAX)? {
-            let id = DeviceId(reader.array("device")?);
+            let slot = devices.slot(DeviceId(reader.array("device")?));
+            let (what, expected) = ("device of a cell", "a device that is known");
+            let slot = slot.ok_or(DecodeError::Value { what, value: 0, expected })?;
             let facts = match reader.u8("facts flag")? {
-                0 => devices.get(&id).map(|device| Arc::clone(&device.facts)).unwrap_or_default(),
-                _ => Arc::new(decode_facts(reader)?),
+                0 => None,
+                _ => Some(Arc::new(decode_facts(reader)?)),
             };
-            let count = reader.length("count of figures", ENTRIES_MAX)?;
+            let count = reader.length("count of figures", SERIES_PER_DEVICE_MAX)?;
             let mut figures = Vec::new();
             for _ in 0..count {
                 let mut ahead = reader.clone();
@@ -191,7 +192,11 @@ impl Window {
                     _ => Some(Figures::decode(reader)?),
                 });
             }
-            cells.insert(id, Cell { facts, figures });
+            cells.open(slot, count);
+            cells.set(slot, &figures);
+            if let Some(facts) = facts {
+                cells.keep_facts(slot, &facts);
+            }
         }
         let (dirty, addition) = (flags & FLAG_DIRTY != 0, flags & FLAG_ADDITION != 0);
         Ok(Self { revision, dirty, addition, cells })
