@@ -195,7 +195,12 @@ fn log() -> Vec<Vec<u8>> {
                 hex >> 16,
                 at % 5
             ),
-            _ => format!("app[{}]: job {:05} took {minute}ms, {}", at % 9, at * 31, ["ok", "no"][at as usize % 2]),
+            _ => format!(
+                "app[{}]: job {:05} took {minute}ms, {}",
+                at % 9,
+                at * 31,
+                ["ok", "no"][at as usize % 2]
+            ),
         }
     };
     (0..24).map(|at| line(at).into_bytes()).collect()
