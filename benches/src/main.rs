@@ -21,7 +21,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
-use measure::{Effort, ack, averages, console, events, idle, lines, restart, samples, throughput};
+use measure::{
+    Effort, ack, averages, commits, console, events, idle, lines, restart, samples, throughput,
+};
 use report::{Machine, Report};
 use site::Programs;
 
@@ -41,6 +43,7 @@ fn main() -> Result<ExitCode> {
             Claim::Events => events::measure(&programs, asked.effort, alone)?,
             Claim::Idle => idle::measure(&programs, asked.effort, alone)?,
             Claim::Ack => ack::measure(&programs, asked.effort)?,
+            Claim::Commits => commits::measure(&programs, asked.effort)?,
             Claim::Console => console::measure(&programs, asked.effort)?,
             Claim::Restart => restart::measure(&programs, asked.effort)?,
             Claim::Averages => averages::measure(&programs, asked.effort)?,
@@ -73,6 +76,7 @@ enum Claim {
     Events,
     Idle,
     Ack,
+    Commits,
     Console,
     Restart,
     Averages,
@@ -103,6 +107,7 @@ impl Asked {
                 "events" => claims.push(Claim::Events),
                 "idle" => claims.push(Claim::Idle),
                 "ack" => claims.push(Claim::Ack),
+                "commits" => claims.push(Claim::Commits),
                 "console" => claims.push(Claim::Console),
                 "restart" => claims.push(Claim::Restart),
                 "averages" => claims.push(Claim::Averages),
@@ -120,15 +125,21 @@ impl Asked {
             command = format!("{MIB}={mib} {command}");
         }
         if claims.is_empty() {
-            claims = vec![Claim::Log, Claim::Events, Claim::Idle, Claim::Ack, Claim::Console];
+            claims = vec![
+                Claim::Log,
+                Claim::Events,
+                Claim::Idle,
+                Claim::Ack,
+                Claim::Commits,
+                Claim::Console,
+            ];
             claims.extend([Claim::Restart, Claim::Averages, Claim::Lines, Claim::Samples]);
         }
         Ok(Self { effort, claims, is_published, command })
     }
 }
 
-const USAGE: &str =
-    "[--quick] [log] [events] [idle] [ack] [console] [restart] [averages] [lines] [samples]";
+const USAGE: &str = "[--quick] [log] [events] [idle] [ack] [commits] [console] [restart] [averages] [lines] [samples]";
 
 /// Size of the log in MiB.
 const MIB: &str = "HEADWATER_BENCH_MIB";

@@ -2,6 +2,7 @@
 
 pub(crate) mod ack;
 pub(crate) mod averages;
+pub(crate) mod commits;
 pub(crate) mod console;
 pub(crate) mod disk;
 pub(crate) mod events;
@@ -28,6 +29,8 @@ pub(crate) struct Effort {
     pub(crate) averaged_devices: [usize; 2],
     /// Devices that are live while the console is asked.
     pub(crate) devices: usize,
+    /// Pairs of blocks of commits, of the log and of a plain file.
+    pub(crate) commit_blocks: usize,
     /// Size of the lines that are sealed by themselves.
     pub(crate) sealed_mib: u64,
     /// Pairs of blocks, load and disk, of which each run of the ack's latency is made.
@@ -44,6 +47,7 @@ impl Effort {
         sampled_seconds: 300,
         averaged_devices: [10_000, 1_000_000],
         devices: 1_000,
+        commit_blocks: 7,
         sealed_mib: 64,
         ack_blocks: 5,
     };
@@ -56,6 +60,7 @@ impl Effort {
         sampled_seconds: 60,
         averaged_devices: [10_000, 100_000],
         devices: 100,
+        commit_blocks: 3,
         sealed_mib: 16,
         ack_blocks: 4,
     };

@@ -2,10 +2,11 @@
 //! own, because the others are measured as they are shipped.
 //!
 //! `headwater-kernels samples SECONDS` samples this host each second for so long, `headwater-kernels averages DEVICES TICKS` averages
-//! what a fleet sends in batches of so many ticks, and `headwater-kernels lines FILE BYTES` seals the lines of a file in batches of so
-//! many bytes.
+//! what a fleet sends in batches of so many ticks, `headwater-kernels lines FILE BYTES` seals the lines of a file in batches of so
+//! many bytes, and `headwater-kernels commits FOLDER GROUP BLOCKS` appends to a log and to a plain file in turn.
 
 mod averages;
+mod commits;
 mod lane;
 mod lines;
 
@@ -64,8 +65,13 @@ fn main() -> Result<()> {
             let ticks = ticks.parse().context("TICKS is a number")?;
             serde_json::to_string(&averages::measure(devices, ticks)?)?
         }
+        ["commits", folder, group, blocks] => {
+            let group = group.parse().context("GROUP is a number")?;
+            let blocks = blocks.parse().context("BLOCKS is a number")?;
+            serde_json::to_string(&commits::measure(Path::new(folder), group, blocks)?)?
+        }
         _ => bail!(
-            "usage: headwater-kernels samples SECONDS | averages DEVICES TICKS | lines FILE BYTES"
+            "usage: headwater-kernels samples SECONDS | averages DEVICES TICKS | lines FILE BYTES | commits FOLDER GROUP BLOCKS"
         ),
     };
     #[expect(clippy::print_stdout, reason = "what the benches read")]
