@@ -214,6 +214,9 @@ pub fn run(command: &mut Command) -> Done {
     run_with_input(command, "")
 }
 
+/// What is read into a file may be millions of lines.
+const INTO_DEADLINE: Duration = Duration::from_secs(600);
+
 /// Runs a command to its end, its two streams into files.
 ///
 /// # Panics
@@ -222,7 +225,7 @@ pub fn run_into(command: &mut Command, stdout: &Path, stderr: &Path) -> ExitStat
     command.stdout(File::create(stdout).unwrap()).stderr(File::create(stderr).unwrap());
     let mut child = command.spawn().unwrap_or_else(|error| panic!("start {command:?}: {error}"));
     let mut ended = None;
-    let late = std::time::Instant::now() + DEADLINE;
+    let late = std::time::Instant::now() + INTO_DEADLINE;
     while ended.is_none() && std::time::Instant::now() < late {
         ended = child.try_wait().unwrap();
         std::thread::sleep(Duration::from_millis(5));
@@ -231,6 +234,6 @@ pub fn run_into(command: &mut Command, stdout: &Path, stderr: &Path) -> ExitStat
         child.kill().unwrap();
         child.wait().unwrap();
         let said = std::fs::read_to_string(stderr).unwrap_or_default();
-        panic!("{command:?} does not end within {DEADLINE:?}:\n{said}")
+        panic!("{command:?} does not end within {INTO_DEADLINE:?}:\n{said}")
     })
 }
