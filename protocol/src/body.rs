@@ -17,7 +17,7 @@ mod vocabulary;
 pub use build::BodyBuilder;
 pub(crate) use decode::series_in;
 pub use decode::{Body, BodyError};
-pub(crate) use sections::{SECTIONS, Section, Sections, places};
+pub(crate) use sections::{SECTIONS, SECTIONS_NUMBERED, Section, Sections, places};
 
 pub use crate::header::{VERSION_FIELDS, VERSION_NEWEST, VERSION_NUMBERED, VERSION_OLDEST};
 

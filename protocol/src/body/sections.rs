@@ -12,7 +12,7 @@ use crate::limits;
 /// How many sections there are.
 pub(crate) const SECTIONS: usize = COLUMNS + 5;
 /// How many there are in version 2.
-const SECTIONS_NUMBERED: usize = COLUMNS + 2;
+pub(crate) const SECTIONS_NUMBERED: usize = COLUMNS + 2;
 
 /// A section of a body.
 #[derive(Clone, Copy)]

@@ -11,7 +11,7 @@ mod values;
 
 use self::range::{Coder, Decoder, Encoder};
 use self::values::{HighBits, Model};
-use crate::body::{Column, SECTIONS, Section, Sections, places, series_in};
+use crate::body::{Column, SECTIONS, SECTIONS_NUMBERED, Section, Sections, places, series_in};
 use crate::codec::{DecodeError, Reader, put_bytes, put_varint, put_zigzag};
 use crate::header::{Codec, Packing, VERSION_NUMBERED};
 use crate::limits::{CODED_BYTES_MAX, CODED_SERIES_MAX};
@@ -119,14 +119,14 @@ impl LastBody {
     /// For every malformed input. What is remembered is of no use then.
     pub(super) fn decode(&mut self, coded: &[u8], unpacked: u32) -> Result<Vec<u8>, DecodeError> {
         let mut reader = Reader::new(coded);
-        let told = reader.length("sections of the body", (1 << SECTIONS) - 1)?;
+        let told = reader.length("sections of the body", (1 << SECTIONS_NUMBERED) - 1)?;
         let place = reader.length("table of series", self.tables.len())?;
         let known = place.checked_sub(1);
         let table = match known {
             Some(place) => self.tables[place].section.clone(),
             None => reader.bytes("table of series", CODED_BYTES_MAX)?.to_vec(),
         };
-        for place in (0..SECTIONS).filter(|place| told & 1 << place != 0) {
+        for place in (0..SECTIONS_NUMBERED).filter(|place| told & 1 << place != 0) {
             if is_coded(place) {
                 return Err(outside("sections of the body", place as u64));
             }

@@ -47,7 +47,7 @@ impl Grain {
     }
 }
 
-const START: u64 = 0x9e37_79b9_7f4a_7c15;
+pub(super) const START: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Slots that were found so far.
 struct Found<'a> {

@@ -86,8 +86,14 @@ impl Split {
 impl Scanned {
     fn add(&mut self, source: &[u8], values: &[Slice], grain: Grain) {
         for value in values {
+            let from = self.slots.len();
             let hash = grain.slots(source, *value, &mut self.slots);
-            let (number, is_new) = self.table.number(hash, |_| true);
+            // Who writes lines can make hashes equal: then they do not come back, and stay as they are. Slots that are not
+            // there could not be taken at all.
+            let (ends, seen, count) = (&self.ends, &self.seen, self.slots.len() - from);
+            let slots = |at: usize| ends[at] - at.checked_sub(1).map_or(0, |before| ends[before]);
+            let has_as_many = |number: usize| slots(seen[number].1) == count;
+            let (number, is_new) = self.table.number(hash, has_as_many);
             if is_new {
                 self.seen.push((0, self.ends.len()));
             }
