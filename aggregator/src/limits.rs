@@ -3,7 +3,7 @@
 //! **Memory.** Batches between arrival and ack: `IN_FLIGHT_BYTES_MAX`, each held twice (as a batch and
 //! as the entry that is being appended) = 128 MiB. Each fold worker opens one body at a time: 16 MiB
 //! decoded and 4 MiB unpacked. Live subscribers hold `LIVE_BYTES_MAX` at most. Page cache of the log:
-//! `LOG_CACHE_BYTES` per file = 64 MiB. An idle session takes 75 KiB (measured), a busy one up to the
+//! `LOG_CACHE_BYTES` per file = 16 MiB. An idle session takes 75 KiB (measured), a busy one up to the
 //! receive window of its connection.
 
 use std::fmt;
@@ -39,7 +39,7 @@ pub const ENTRY_BYTES_MAX: usize = BATCH_BYTES_MAX + (64 << 10);
 pub const LOG_FILES: u16 = 4;
 /// Page cache of each file of the log. The fold reads from memory what it appended, so the cache holds
 /// the upper pages of the trees only.
-pub const LOG_CACHE_BYTES: usize = 16 << 20;
+pub const LOG_CACHE_BYTES: usize = 4 << 20;
 /// Bytes of one group commit. A longer transaction would make its first entry wait for the last.
 pub const GROUP_BYTES_MAX: usize = 8 << 20;
 /// Free bytes of the disk below which nothing is taken, whatever the share says: twice what is in

@@ -33,7 +33,7 @@ pub use sessions::SessionRecord;
 pub use tokens::{TokenError, TokenOffer};
 
 /// Page cache of the registry: 10,000 devices take a few MiB.
-const CACHE_BYTES: usize = 8 << 20;
+const CACHE_BYTES: usize = 2 << 20;
 
 /// The registry. Clones share one database.
 #[derive(Clone, Debug)]

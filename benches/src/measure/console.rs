@@ -207,7 +207,7 @@ fn section(effort: Effort, figures: Vec<Figure>) -> Section {
         ),
         notes: vec![
             "Memory of a device is what the aggregator grew by, divided: sessions, state of the fold, windows, and \
-             caches of its databases that filled up meanwhile, 88 MiB of them at most."
+             caches of its databases that filled up meanwhile, 26 MiB of them at most."
                 .to_owned(),
             "The time of a page is from the attempt to connect to its last byte, on a machine that \
              runs the fleet as well."
