@@ -1,7 +1,7 @@
 //! The writer of one file: many appends, one fsync.
 //!
 //! While a commit is under way, requests gather; the next commit takes them all. Only if they do gather
-//! is it worth waiting a little for more: an idle log commits at once.
+//! is it worth waiting a little for more, as long as they keep coming: an idle log commits at once.
 
 mod group;
 
@@ -125,6 +125,9 @@ impl Drop for Writer {
     }
 }
 
+/// Of the longest wait, how short a part without a request ends it: who was answered by the last commit asks again soon.
+const PAUSES: u32 = 8;
+
 /// The writer thread's own.
 struct Committing {
     database: Arc<Database>,
@@ -165,7 +168,8 @@ impl Committing {
                 Err(TryRecvError::Disconnected) => return (group, true),
                 Err(TryRecvError::Empty) if !self.contended && group.len() == 1 => break,
                 Err(TryRecvError::Empty) => {
-                    match self.inbox.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                    let left = until.saturating_duration_since(Instant::now());
+                    match self.inbox.recv_timeout(left.min(self.group_commit / PAUSES)) {
                         Ok(request) => request,
                         Err(RecvTimeoutError::Timeout) => break,
                         Err(RecvTimeoutError::Disconnected) => return (group, true),
