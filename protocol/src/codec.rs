@@ -137,7 +137,17 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// `Short` if it does not end, `Value` if it is longer than 64 bits or not the shortest form.
+    #[inline]
     pub fn varint(&mut self, what: &'static str) -> Result<u64, DecodeError> {
+        // Most of them are small.
+        if let [byte @ 0..=0x7f, tail @ ..] = self.bytes {
+            self.bytes = tail;
+            return Ok(u64::from(*byte));
+        }
+        self.long_varint(what)
+    }
+
+    fn long_varint(&mut self, what: &'static str) -> Result<u64, DecodeError> {
         let mut value = 0_u64;
         for shift in (0..64).step_by(7) {
             let byte = self.u8(what)?;

@@ -1,10 +1,15 @@
 //! Records: what is read, what travels, what is applied.
 
+mod tick;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::codec::{put_bytes, put_varint, put_zigzag};
 use crate::position::{Check, Stream};
+
+pub(crate) use tick::Ticks;
+pub use tick::{Measured, Tick};
 
 /// One thing that was read at one place: the unit that is never split between two batches.
 ///
@@ -28,7 +33,7 @@ pub struct Record {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Content {
     /// Samples taken at one moment, each of another series, in the order of the sampler.
-    Tick(Vec<Sample>),
+    Tick(Tick),
     /// A line of a log, a message: the complete unaltered body.
     Event(Event),
     /// Labels and facts of the device, whole; they hold from here on.
@@ -42,7 +47,7 @@ impl Record {
     #[must_use]
     pub fn count(&self) -> u64 {
         match &self.content {
-            Content::Tick(samples) => samples.len() as u64,
+            Content::Tick(tick) => tick.len() as u64,
             Content::Event(_) | Content::Facts(_) => 1,
             Content::Gap(gap) => gap.records,
         }
@@ -58,8 +63,8 @@ impl Record {
         }
         put_zigzag(&mut bytes, self.time_us);
         match &self.content {
-            Content::Tick(samples) => {
-                samples.iter().for_each(|sample| put_zigzag(&mut bytes, sample.value));
+            Content::Tick(tick) => {
+                tick.values().iter().for_each(|value| put_zigzag(&mut bytes, *value));
             }
             Content::Event(event) => put_bytes(&mut bytes, &event.body),
             Content::Facts(facts) => {
@@ -89,7 +94,7 @@ impl Record {
     #[must_use]
     pub fn weight(&self) -> usize {
         16 + match &self.content {
-            Content::Tick(samples) => samples.iter().map(Sample::weight).sum(),
+            Content::Tick(tick) => tick.iter().map(|it| it.series.weight() + 6).sum(),
             Content::Event(event) => event.body.len(),
             Content::Facts(facts) => {
                 facts.iter().map(|(key, value)| key.len() + value.len() + 4).sum()
@@ -106,12 +111,6 @@ pub struct Sample {
     pub series: Arc<Series>,
     /// The value, times ten to the power of the series' `scale`.
     pub value: i64,
-}
-
-impl Sample {
-    fn weight(&self) -> usize {
-        self.series.weight() + 6
-    }
 }
 
 impl Series {

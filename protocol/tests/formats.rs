@@ -23,7 +23,7 @@ use headwater_protocol::ledger::{Outcome, ShardLedger, Snapshot};
 use headwater_protocol::limits;
 use headwater_protocol::position::{Check, Mark, Run, SourceId, Stream};
 use headwater_protocol::record::{
-    Cause, Content, Event, Fingerprint, Gap, Part, Record, Sample, Series, SourceInfo,
+    Cause, Content, Event, Fingerprint, Gap, Part, Record, Sample, Series, SourceInfo, Tick,
 };
 use headwater_protocol::rules::Rules;
 use headwater_protocol::wire::{
@@ -48,10 +48,10 @@ fn records() -> Vec<Record> {
         start,
         end: start + 1,
         time_us: 1_700_000_000_000_000 + i64::try_from(start).unwrap() * 1_000_000,
-        content: Content::Tick(vec![
+        content: Content::Tick(Tick::from(vec![
             Sample { series: Arc::clone(&used), value },
             Sample { series: Arc::clone(&ratio), value: value / 1_000 },
-        ]),
+        ])),
     };
     let line = |start: u64, end: u64, part, body: &[u8]| Record {
         stream: STREAM,
@@ -157,7 +157,7 @@ fn next_of_samples() -> Frame {
             |metric: &str, scale| Series { metric: metric.to_owned(), labels: vec![], scale };
         let series = [known("memory.used_bytes", 0), known("queue.length", 0)].map(Arc::new);
         let samples = series.map(|series| Sample { series, value });
-        let content = Content::Tick(samples.to_vec());
+        let content = Content::Tick(samples.into_iter().collect());
         let body = body_of(&[Record { stream: SAMPLER, start, end: start + 1, time_us, content }]);
         let (packing, packed) = body.pack(0);
         let mut header = header.clone();

@@ -72,8 +72,8 @@ pub fn computed(landed: &Landed, names: &Names, by: &[&str]) -> Averages {
         }
         for (time_us, samples) in &device.measured {
             let start_us = time_us.div_euclid(WINDOW_US) * WINDOW_US;
-            for sample in samples {
-                let Series { metric, labels, scale } = (*sample.series).clone();
+            for sample in samples.iter() {
+                let Series { metric, labels, scale } = Series::clone(sample.series);
                 let place = Place { metric, key: key.clone(), labels, scale, start_us };
                 let (values, devices) = values.entry(place).or_default();
                 values.push(sample.value);

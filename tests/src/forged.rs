@@ -204,7 +204,7 @@ impl<'a> Chain<'a> {
             if self.ticks == 1 && bodies.is_empty() {
                 self.push(&mut body, Content::Facts(self.saying.facts.clone()), time_us);
             }
-            self.push(&mut body, Content::Tick(part.to_vec()), time_us);
+            self.push(&mut body, Content::Tick(part.iter().cloned().collect()), time_us);
             bodies.push(body);
         }
         bodies

@@ -12,7 +12,7 @@ use headwater_protocol::entry::{Control, Entry, EntryKind, SentClock};
 use headwater_protocol::header::Clock;
 use headwater_protocol::identity::{BootId, DeviceId, Digest, Epoch, Lane};
 use headwater_protocol::position::Stream;
-use headwater_protocol::record::{Content, Gap, Record, Sample, SourceInfo};
+use headwater_protocol::record::{self, Content, Gap, Record, SourceInfo};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
 const ENTRIES: TableDefinition<'_, (u16, u64), &[u8]> = TableDefinition::new("entries");
@@ -45,7 +45,7 @@ pub struct Device {
     /// How often the agent told that a lane's equation holds. One that does not is an error.
     pub balances: u64,
     /// Samples with the time that they are taken for, in order of the log.
-    pub measured: Vec<(i64, Vec<Sample>)>,
+    pub measured: Vec<(i64, record::Tick)>,
 }
 
 /// A gap, and where it stands.

@@ -180,8 +180,8 @@ fn write(out: &mut impl Write, held: &Held) -> std::io::Result<()> {
             let body = text.map_or(Body::Bytes(&event.body), Body::Text);
             line(RowContent::Line { part: part(event.part), body })
         }
-        Content::Tick(samples) => samples.iter().try_for_each(|sample| {
-            let series = &sample.series;
+        Content::Tick(tick) => tick.iter().try_for_each(|sample| {
+            let series = sample.series;
             let labels = series.labels.iter().map(|(key, value)| (key.as_str(), value.as_str()));
             let labels = labels.collect();
             let (metric, scaled, scale) = (series.metric.as_str(), sample.value, series.scale);

@@ -119,7 +119,7 @@ fn expect_one_batch(samples: Vec<Sample>) {
     assert!(samples.iter().all(|sample| sample.series.labels.is_sorted()));
     let run = Run { number: 1, nonce: 0 };
     let stream = Stream { source: SourceId([0; 16]), run };
-    let content = Content::Tick(samples);
+    let content = Content::Tick(samples.into());
     let record = Record { stream, start: 0, end: 1, time_us: 0, content };
     assert!(record.weight() < BODY_BYTES_MAX, "{} bytes", record.weight());
 }

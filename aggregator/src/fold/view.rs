@@ -85,10 +85,10 @@ impl View {
         for record in &body.records {
             match &record.content {
                 Content::Facts(facts) => device.facts.clone_from(facts),
-                Content::Tick(samples) => {
-                    for sample in samples {
+                Content::Tick(tick) => {
+                    for sample in tick.iter() {
                         let latest = (sample.value, record.time_us);
-                        let series = Arc::clone(&sample.series);
+                        let series = Arc::clone(sample.series);
                         more_series |= device.latest.insert(series, latest).is_none();
                     }
                 }

@@ -1,9 +1,9 @@
-//! A batch on its way into the windows: each series of its dictionary is resolved once, and ticks of one window follow
-//! one another into the same cell.
+//! A batch on its way into the windows: a list of series is resolved once for all ticks that share it, and ticks of one
+//! window follow one another into the same cell.
 
 use std::sync::Arc;
 
-use headwater_protocol::record::{Content, Record, Sample, Series};
+use headwater_protocol::record::{Content, Record, Series, Tick};
 
 use super::clock::ClockOffset;
 use super::device::Devices;
@@ -20,6 +20,8 @@ pub(super) struct Adding {
     pub(super) refused: u64,
     /// Whether the device's list of series has changed.
     pub(super) has_more_series: bool,
+    /// The last tick whose list was resolved, and the places of its series in their device's list.
+    resolved: Option<(Tick, Vec<u32>)>,
     places: Places,
 }
 
@@ -47,7 +49,15 @@ impl Pane {
 impl Adding {
     pub(super) fn new(slot: u32, offset: ClockOffset, first_us: i64) -> Self {
         let places = Places { known: Vec::with_capacity(SERIES_LIKELY) };
-        Self { slot, offset, newest_us: first_us, refused: 0, has_more_series: false, places }
+        Self {
+            slot,
+            offset,
+            newest_us: first_us,
+            refused: 0,
+            has_more_series: false,
+            resolved: None,
+            places,
+        }
     }
 
     /// Adds the ticks that the records begin with, as far as they are of the first one's window. How many those are is
@@ -61,23 +71,28 @@ impl Adding {
     ) -> usize {
         let offset = self.offset;
         let ticks = records.iter().map_while(|record| match &record.content {
-            Content::Tick(samples) => Some((offset.correct(record.time_us), samples)),
+            Content::Tick(tick) => Some((offset.correct(record.time_us), tick)),
             Content::Facts(_) | Content::Event(_) | Content::Gap(_) => None,
         });
         let (mut added, mut newest_us) = (0, self.newest_us);
         let mut tallies: &mut [Tally] = &mut [];
-        for (time_us, samples) in ticks {
+        for (time_us, tick) in ticks {
             if added == 0 {
-                window.cells.open(self.slot, samples.len());
+                window.cells.open(self.slot, tick.len());
                 tallies = window.cells.tallies_mut(self.slot);
             } else if !pane.holds(time_us) {
                 break;
             }
             added += 1;
             newest_us = newest_us.max(time_us);
-            let known = add_known(tallies, samples, &self.places.known);
-            if known < samples.len() {
-                self.add_others(samples, known, window, devices);
+            if self.resolved.as_ref().is_none_or(|(last, _)| !tick.shares_list(last)) {
+                self.resolve(tick, devices);
+            }
+            let places = self.resolved.as_ref().map_or(&[][..], |(_, places)| places);
+            let known = add_known(tallies, tick.values(), places);
+            if known < tick.len() {
+                let others = tick.values().iter().zip(places).skip(known);
+                self.refused += add_others(self.slot, others, window);
                 tallies = window.cells.tallies_mut(self.slot);
             }
         }
@@ -85,46 +100,53 @@ impl Adding {
         added
     }
 
-    /// Adds the samples of a tick from one on that is not where it was, or does not fit.
-    fn add_others(
-        &mut self,
-        samples: &[Sample],
-        from: usize,
-        window: &mut Window,
-        devices: &mut Devices,
-    ) {
-        for (at, sample) in samples.iter().enumerate().skip(from) {
-            match self.place(at, &sample.series, devices) {
-                Some(place) => window.cells.add(self.slot, place, sample.value),
-                None => self.refused += 1,
-            }
-        }
+    /// Looks up where the series of a tick stand in their device's list.
+    fn resolve(&mut self, tick: &Tick, devices: &mut Devices) {
+        let (_, mut resolved) = self.resolved.take().unwrap_or((tick.clone(), Vec::new()));
+        resolved.clear();
+        let all = tick.iter().enumerate();
+        resolved.extend(all.map(|(at, sample)| self.place(at, sample.series, devices)));
+        self.resolved = Some((tick.clone(), resolved));
     }
 
-    /// The place of a series that stands somewhere in a tick. `None`: its device has too many.
-    fn place(&mut self, at: usize, series: &Arc<Series>, devices: &mut Devices) -> Option<u32> {
-        let place = self.places.of(at, series).unwrap_or_else(|| {
+    /// The place of a series that stands somewhere in a tick, `NO_PLACE` if its device has too many.
+    fn place(&mut self, at: usize, series: &Arc<Series>, devices: &mut Devices) -> u32 {
+        self.places.of(at, series).unwrap_or_else(|| {
             let before = devices.get(self.slot).list.series().len();
             let place = devices.place(self.slot, at, series).unwrap_or(NO_PLACE);
             self.has_more_series |= devices.get(self.slot).list.series().len() > before;
             self.places.put(at, series, place);
             place
-        });
-        (place != NO_PLACE).then_some(place)
+        })
     }
 }
 
-/// Adds samples as long as their series are those that are known to stand there, and their values fit. How many those
-/// are is returned.
-fn add_known(tallies: &mut [Tally], samples: &[Sample], known: &[Known]) -> usize {
-    for (number, (sample, known)) in samples.iter().zip(known).enumerate() {
-        let tally = tallies.get_mut(known.place as usize);
-        let tally = tally.filter(|_| known.address == address_of(&sample.series));
-        if !tally.is_some_and(|tally| tally.add(sample.value)) {
+/// Adds values as long as there is a tally in their place, and they fit. How many those are is returned.
+fn add_known(tallies: &mut [Tally], values: &[i64], places: &[u32]) -> usize {
+    for (number, (value, place)) in values.iter().zip(places).enumerate() {
+        let tally = tallies.get_mut(*place as usize);
+        if !tally.is_some_and(|tally| tally.add(*value)) {
             return number;
         }
     }
-    samples.len().min(known.len())
+    values.len()
+}
+
+/// Adds values that have no tally yet, or do not fit. How many have no place is returned.
+fn add_others<'a>(
+    slot: u32,
+    others: impl Iterator<Item = (&'a i64, &'a u32)>,
+    window: &mut Window,
+) -> u64 {
+    let mut refused = 0;
+    for (value, place) in others {
+        if *place == NO_PLACE {
+            refused += 1;
+        } else {
+            window.cells.add(slot, *place, *value);
+        }
+    }
+    refused
 }
 
 /// Places of a batch's series in their device's list. A body has one object per series, and ticks mostly list them in

@@ -9,7 +9,7 @@ use headwater_protocol::codec::put_varint;
 use headwater_protocol::entry::{SentClock, WindowRules};
 use headwater_protocol::header::Header;
 use headwater_protocol::identity::{DeviceId, Generation, Offset};
-use headwater_protocol::record::{Content, Sample, Series};
+use headwater_protocol::record::{Content, Series, Tick};
 
 use super::clock::ClockOffset;
 use super::output::{Output, OutputKind, Outputs, Position};
@@ -81,8 +81,8 @@ impl Reference {
             device.seen_us = device.seen_us.max(time_us);
             match &record.content {
                 Content::Facts(facts) => device.learn(facts),
-                Content::Tick(samples) => {
-                    self.add(header.device, time_us, samples, &mut outputs);
+                Content::Tick(tick) => {
+                    self.add(header.device, time_us, tick, &mut outputs);
                 }
                 Content::Event(_) | Content::Gap(_) => {}
             }
@@ -98,7 +98,7 @@ impl Reference {
         self.finish(outputs)
     }
 
-    fn add(&mut self, id: DeviceId, time_us: i64, samples: &[Sample], outputs: &mut Outputs) {
+    fn add(&mut self, id: DeviceId, time_us: i64, tick: &Tick, outputs: &mut Outputs) {
         let Some(rules) = self.versions.newest() else { return };
         let (length, lateness) = (signed(rules.length_us), signed(rules.lateness_us));
         let start_us = window_start(time_us, length);
@@ -116,10 +116,10 @@ impl Reference {
         window.dirty = true;
         let cell = window.cells.entry(id).or_insert_with(|| {
             let facts = Arc::clone(&device.facts);
-            Cell { facts, figures: Vec::with_capacity(samples.len()) }
+            Cell { facts, figures: Vec::with_capacity(tick.len()) }
         });
-        for sample in samples {
-            match device.place(&sample.series) {
+        for sample in tick.iter() {
+            match device.place(sample.series) {
                 Some(place) => cell.add(place, sample.value),
                 None => self.refused += 1,
             }

@@ -365,7 +365,7 @@ mod tests {
         let stream = Stream { source: SourceId([1; 16]), run: Run { number: 1, nonce: 1 } };
         let series = Arc::new(Series { metric: "m".to_owned(), labels: Vec::new(), scale: 0 });
         let site = BTreeMap::from([("site".to_owned(), "osl".to_owned())]);
-        let contents = [Content::Facts(site), Content::Tick(vec![Sample { series, value }])];
+        let contents = [Content::Facts(site), Content::Tick(vec![Sample { series, value }].into())];
         let record = |content| Record { stream, start: 0, end: 1, time_us, content };
         Body { streams: Vec::new(), records: contents.map(record).into() }
     }

@@ -264,7 +264,7 @@ pub(crate) fn line(body: &[u8]) -> Content {
 pub(crate) fn tick(value: i64) -> Content {
     let metric = "cpu.busy_ratio".to_owned();
     let series = Arc::new(Series { metric, labels: Vec::new(), scale: 4 });
-    Content::Tick(vec![Sample { series, value }])
+    Content::Tick(vec![Sample { series, value }].into())
 }
 
 /// A gap.

@@ -84,7 +84,8 @@ impl TestAgent {
         let start = body.end(self.stream).unwrap().position;
         let series = Arc::new(Series { metric: metric.to_owned(), labels: Vec::new(), scale: 0 });
         let facts = BTreeMap::from([("role".to_owned(), format!("web-{value}"))]);
-        let contents = [Content::Tick(vec![Sample { series, value }]), Content::Facts(facts)];
+        let contents =
+            [Content::Tick(vec![Sample { series, value }].into()), Content::Facts(facts)];
         for (content, at) in contents.into_iter().zip(start..) {
             let record =
                 Record { stream: self.stream, start: at, end: at + 1, time_us: 2_000, content };

@@ -57,7 +57,7 @@ impl Lane {
         let mut sealed_us = NOON_US;
         for (at_us, samples) in ticks {
             let (start, time_us) = (self.mark.position, NOON_US + at_us);
-            let content = Content::Tick(samples.clone());
+            let content = Content::Tick(samples.iter().cloned().collect());
             body.push(&Record { stream: STREAM, start, end: start + 1, time_us, content });
             self.mark = body.end(STREAM).unwrap_or(self.mark);
             sealed_us = time_us + SEALED_AFTER_US;

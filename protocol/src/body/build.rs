@@ -11,7 +11,7 @@ use crate::codec::{put_bytes, put_varint, put_zigzag};
 use crate::header::{Counts, encode_stream};
 use crate::limits;
 use crate::position::{Check, Mark, Span, Stream};
-use crate::record::{Content, Gap, Line, Part, Record, Sample, Series, SourceInfo};
+use crate::record::{Content, Gap, Line, Part, Record, Series, SourceInfo, Tick};
 
 /// A body in the making, with what its header will say of it.
 #[derive(Clone, Debug, Default)]
@@ -120,9 +120,9 @@ impl BodyBuilder {
     pub fn push(&mut self, record: &Record) {
         let range = (record.start, record.end, record.time_us);
         match &record.content {
-            Content::Tick(samples) => {
+            Content::Tick(tick) => {
                 self.begin(record.stream, KIND_TICK, range, record.count());
-                self.push_tick(samples);
+                self.push_tick(tick);
                 self.counts.records += record.count();
                 self.set_check(record.stream, record.check());
             }
@@ -189,12 +189,12 @@ impl BodyBuilder {
         self.column(Column::EventBytes).extend_from_slice(body);
     }
 
-    fn push_tick(&mut self, samples: &[Sample]) {
-        put_varint(self.column(Column::Series), samples.len() as u64);
-        let mut places = Vec::with_capacity(samples.len());
-        for sample in samples {
+    fn push_tick(&mut self, tick: &Tick) {
+        put_varint(self.column(Column::Series), tick.len() as u64);
+        let mut places = Vec::with_capacity(tick.len());
+        for sample in tick.iter() {
             let next = self.dictionary.len();
-            let place = *self.dictionary.entry(Arc::clone(&sample.series)).or_insert(next);
+            let place = *self.dictionary.entry(Arc::clone(sample.series)).or_insert(next);
             if place == next {
                 self.dictionary_bytes += sample.series.weight();
                 self.last_values.push(0);
@@ -207,7 +207,7 @@ impl BodyBuilder {
         }
         put_places(&mut self.places.0, &places, &self.places.1);
         self.places.1 = places;
-        self.samples += samples.len();
+        self.samples += tick.len();
     }
 
     fn push_facts(&mut self, facts: &BTreeMap<String, String>) {

@@ -1,6 +1,7 @@
 //! Opening a body: every length is checked before memory is taken, every record must lie where the
 //! header says.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use crate::header::{Codec, Counts, Header, decode_stream};
 use crate::limits;
 use crate::position::{Mark, Stream};
 use crate::record::{
-    Cause, Content, Event, Fingerprint, Gap, Part, Record, Sample, Series, SourceInfo,
+    Cause, Content, Event, Fingerprint, Gap, Part, Record, Series, SourceInfo, Tick, Ticks,
 };
 
 /// An opened body.
@@ -55,11 +56,17 @@ impl Body {
     }
 
     fn compare(&self, header: &Header) -> Result<(), BodyError> {
-        let mut ends: BTreeMap<Stream, Mark> =
-            header.spans.iter().map(|span| (span.stream, span.start)).collect();
+        // Few streams, in order; records of one mostly follow one another.
+        let spans = &header.spans;
+        let mut ends: Vec<Mark> = spans.iter().map(|span| span.start).collect();
         let mut counts = Counts::default();
+        let mut place = 0;
         for record in &self.records {
-            let end = ends.get_mut(&record.stream).ok_or(BodyError::Header("streams"))?;
+            if spans.get(place).is_none_or(|span| span.stream != record.stream) {
+                let found = spans.binary_search_by_key(&record.stream, |span| span.stream);
+                place = found.map_err(|_| BodyError::Header("streams"))?;
+            }
+            let end = &mut ends[place];
             // A stream that stands twice in the body's table would begin twice.
             if record.start != end.position {
                 return Err(BodyError::Header("positions"));
@@ -76,7 +83,7 @@ impl Body {
                 }
             });
         }
-        if header.spans.iter().any(|span| ends[&span.stream] != span.end) {
+        if spans.iter().zip(&ends).any(|(span, end)| *end != span.end) {
             return Err(BodyError::Header("spans"));
         }
         if counts != header.counts {
@@ -86,10 +93,10 @@ impl Body {
     }
 }
 
-fn unpack(header: &Header, packed: &[u8]) -> Result<Vec<u8>, BodyError> {
+fn unpack<'a>(header: &Header, packed: &'a [u8]) -> Result<Cow<'a, [u8]>, BodyError> {
     let unpacked = header.packing.unpacked;
     match header.packing.codec {
-        Codec::Plain if packed.len() == unpacked as usize => Ok(packed.to_vec()),
+        Codec::Plain if packed.len() == unpacked as usize => Ok(Cow::Borrowed(packed)),
         Codec::Plain => Err(BodyError::Unpack(unpacked)),
         Codec::Zstd => {
             let (frame, last) = match header.packing.version {
@@ -104,7 +111,7 @@ fn unpack(header: &Header, packed: &[u8]) -> Result<Vec<u8>, BodyError> {
             if plain.len() != unpacked as usize {
                 return Err(BodyError::Unpack(unpacked));
             }
-            Ok(plain)
+            Ok(Cow::Owned(plain))
         }
     }
 }
@@ -190,14 +197,9 @@ fn decode_oldest(plain: &[u8], header: &Header) -> Result<Body, DecodeError> {
 }
 
 struct Running {
-    /// Whether the column of series is that of version 1: a count, and each place.
-    oldest: bool,
-    /// Places of the last tick.
-    places: Vec<usize>,
-    series: Vec<Arc<Series>>,
-    last_values: Vec<i64>,
+    /// All ticks, and how many of them were met.
+    ticks: (Arc<Ticks>, usize),
     time_us: i64,
-    samples: usize,
     facts: usize,
 }
 
@@ -250,15 +252,8 @@ impl<'a> Columns<'a> {
         let start = |(stream, _): &(Stream, _)| start_of(header, *stream);
         let mut ends: Vec<u64> = streams.iter().map(start).collect();
         let mut opened = Vec::with_capacity(records);
-        let mut state = Running {
-            oldest: header.packing.version == VERSION_OLDEST,
-            places: Vec::new(),
-            last_values: vec![0; series.len()],
-            time_us: 0,
-            samples: 0,
-            facts: 0,
-            series,
-        };
+        let ticks = self.ticks(header.packing.version, series)?;
+        let mut state = Running { ticks: (Arc::new(ticks), 0), time_us: 0, facts: 0 };
         for _ in 0..records {
             opened.push(self.record(&streams, &mut ends, &mut state)?);
         }
@@ -292,7 +287,11 @@ impl<'a> Columns<'a> {
         let since = self.column(Column::Time).zigzag("time")?;
         state.time_us = state.time_us.wrapping_add(since);
         let content = match kind {
-            KIND_TICK => Content::Tick(self.tick(state)?),
+            KIND_TICK => {
+                let (ticks, next) = &mut state.ticks;
+                *next += 1;
+                Content::Tick(Tick::of(ticks, *next - 1))
+            }
             KIND_EVENT => Content::Event(self.event()?),
             KIND_FACTS => Content::Facts(self.facts(state)?),
             KIND_GAP => Content::Gap(self.gap()?),
@@ -308,32 +307,53 @@ impl<'a> Columns<'a> {
         Ok(Record { stream: *stream, start, end, time_us: state.time_us, content })
     }
 
-    fn tick(&mut self, state: &mut Running) -> Result<Vec<Sample>, DecodeError> {
-        // Each sample has a value, of a byte at least.
-        let most = limits::SAMPLES_PER_BATCH_MAX - state.samples;
-        let most = most.min(self.column(Column::Value).left());
-        let known = state.series.len();
-        if state.oldest {
-            let column = self.column(Column::Series);
-            let count = column.length("count of samples", most)?;
-            state.places.clear();
-            for _ in 0..count {
-                state.places.push(column.length("series", known.saturating_sub(1))?);
+    /// All ticks: their columns have nothing of other records.
+    fn ticks(&mut self, version: u8, series: Vec<Arc<Series>>) -> Result<Ticks, DecodeError> {
+        let mut kinds = self.column(Column::Kind).clone();
+        let kinds = kinds.take("kinds", kinds.left())?;
+        let count = kinds.iter().filter(|kind| **kind == KIND_TICK).count();
+        let mut ticks = Ticks::with_room(series, count.min(limits::RECORDS_PER_BATCH_MAX));
+        let mut last_values = vec![0_i64; ticks.known()];
+        let mut places = Vec::new();
+        for _ in 0..count {
+            // Each sample has a value, of a byte at least.
+            let most = limits::SAMPLES_PER_BATCH_MAX - ticks.samples();
+            let most = most.min(self.column(Column::Value).left());
+            if self.list(version, &mut places, ticks.known(), most)? {
+                ticks.begin(places.iter().map(|place| {
+                    u32::try_from(*place).expect("series of a batch are counted in 32 bits")
+                }));
+            } else {
+                ticks.begin_alike();
             }
-        } else {
-            places(self.column(Column::Series), &mut state.places, known, most)?;
+            let column = self.column(Column::Value);
+            ticks.fill(|place| {
+                let last = last_values.get_mut(*place as usize);
+                let last = last.ok_or(outside("series", u64::from(*place), "a known series"))?;
+                *last = last.wrapping_add(column.zigzag("value")?);
+                Ok(*last)
+            })?;
         }
-        state.samples += state.places.len();
-        let mut samples = Vec::with_capacity(state.places.len());
-        for place in &state.places {
-            let series = state.series.get(*place);
-            let series = series.ok_or(outside("series", *place as u64, "a known series"))?;
-            let since = self.readers[Column::Value as usize].zigzag("value")?;
-            let last = &mut state.last_values[*place];
-            *last = last.wrapping_add(since);
-            samples.push(Sample { series: Arc::clone(series), value: *last });
+        Ok(ticks)
+    }
+
+    /// Reads which series a tick has values of, and whether they may be others than those of the tick before.
+    fn list(
+        &mut self,
+        version: u8,
+        list: &mut Vec<usize>,
+        known: usize,
+        most: usize,
+    ) -> Result<bool, DecodeError> {
+        let column = self.column(Column::Series);
+        if version != VERSION_OLDEST {
+            return places(column, list, known, most);
         }
-        Ok(samples)
+        list.clear();
+        for _ in 0..column.length("count of samples", most)? {
+            list.push(column.length("series", known.saturating_sub(1))?);
+        }
+        Ok(true)
     }
 
     fn event(&mut self) -> Result<Event, DecodeError> {

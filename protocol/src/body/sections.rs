@@ -148,7 +148,7 @@ pub(super) fn put_places(out: &mut Vec<u8>, places: &[usize], before: &[usize]) 
 }
 
 /// Reads which series a tick has values of, where those of the tick before stand: `known` are in the
-/// dictionary, at most `most` may be told.
+/// dictionary, at most `most` may be told. Says whether they were told, and are not just those of the tick before.
 ///
 /// # Errors
 /// For every malformed input.
@@ -157,10 +157,11 @@ pub(crate) fn places(
     places: &mut Vec<usize>,
     known: usize,
     most: usize,
-) -> Result<(), DecodeError> {
+) -> Result<bool, DecodeError> {
     let outside = |what, value| DecodeError::Value { what, value, expected: "a known series" };
     let runs = column.length("runs of series", most + 1)?;
-    if let Some(runs) = runs.checked_sub(1) {
+    let told = runs.checked_sub(1);
+    if let Some(runs) = told {
         places.clear();
         let mut expected = 0_i64;
         for _ in 0..runs {
@@ -178,5 +179,5 @@ pub(crate) fn places(
     if places.len() > most {
         return Err(outside("count of samples", places.len() as u64));
     }
-    Ok(())
+    Ok(told.is_some())
 }

@@ -266,7 +266,7 @@ impl Agent {
         let start = lane.body.end(stream).expect("covered").position;
         let labels = Vec::new();
         let series = Arc::new(Series { metric: "n".to_owned(), labels, scale: 0 });
-        let content = Content::Tick(vec![Sample { series, value }]);
+        let content = Content::Tick(vec![Sample { series, value }].into());
         lane.body.push(&Record { stream, start, end: start + 1, time_us: 9, content });
         lane.items.push(Item::Sample { stream, position: start, value });
     }

@@ -87,7 +87,7 @@ impl Landed {
         *end = record.end;
         match &record.content {
             Content::Tick(samples) => {
-                for sample in samples {
+                for sample in samples.iter() {
                     if self.samples.insert(sample.value, record.start).is_some() {
                         return Err(format!(
                             "doubled: sample {} in {:?}",

@@ -92,7 +92,7 @@ fn records() -> Vec<Record> {
         let samples = [(&used, value), (&ratio, value / 1_000)];
         let sample =
             |(series, value): (&Arc<Series>, i64)| Sample { series: series.clone(), value };
-        at(SAMPLER, start, start + 1, Content::Tick(samples.map(sample).into()))
+        at(SAMPLER, start, start + 1, Content::Tick(samples.map(sample).into_iter().collect()))
     };
     let line = |start, end, part, body: &[u8]| {
         at(FILE, start, end, Content::Event(Event { body: body.to_vec(), part }))

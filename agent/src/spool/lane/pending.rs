@@ -220,9 +220,9 @@ impl Pending {
         let mut kept: VecDeque<Item> = VecDeque::new();
         for mut item in std::mem::take(&mut self.items) {
             if let Waiting::Record { record, .. } = &mut item.content
-                && let Content::Tick(samples) = &record.content
+                && let Content::Tick(tick) = &record.content
             {
-                let records = samples.len() as u64;
+                let records = tick.len() as u64;
                 declared += records;
                 record.content = Content::Gap(Gap { cause, records, bytes: 0, about: None });
                 item.cost = record.weight();
@@ -305,7 +305,7 @@ impl Growing {
     fn record(&mut self, chain: &Chain, record: &Record, check: Option<Check>) -> bool {
         let cost = record.weight();
         let samples = match &record.content {
-            Content::Tick(samples) => samples.len(),
+            Content::Tick(tick) => tick.len(),
             Content::Event(_) | Content::Facts(_) | Content::Gap(_) => 0,
         };
         let room = self.body.is_empty() || self.body.has_room(1, samples, record.facts(), cost);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use headwater_protocol::identity::DeviceId;
-use headwater_protocol::record::{Content, Gap, Record, Sample};
+use headwater_protocol::record::{Content, Gap, Measured, Record};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use super::super::rows::{GapRow, Moment, SampleRow, TapRow};
@@ -74,11 +74,10 @@ impl Tap {
         }
         let time = Moment(record.time_us);
         match &record.content {
-            Content::Tick(samples) if self.wanted.wants("metrics") => {
+            Content::Tick(tick) if self.wanted.wants("metrics") => {
                 let alone = self.wanted.what.is_some();
-                let fitting = samples
-                    .iter()
-                    .filter(|sample| conditions.fits("metric", &sample.series.metric));
+                let fitting =
+                    tick.iter().filter(|sample| conditions.fits("metric", &sample.series.metric));
                 for sample in fitting {
                     shown.show_sample(alone, || TapRow::Sample(self.sample(device, time, sample)));
                 }
@@ -100,7 +99,7 @@ impl Tap {
         }
     }
 
-    fn sample(&self, device: DeviceId, time: Moment, sample: &Sample) -> SampleRow {
+    fn sample(&self, device: DeviceId, time: Moment, sample: Measured<'_>) -> SampleRow {
         SampleRow {
             time,
             device: self.selection.name(device),

@@ -138,7 +138,7 @@ impl LaneWalk {
                     };
                     self.gap(gap.cause, range);
                 }
-                Content::Tick(samples) => counts.records += samples.len() as u64,
+                Content::Tick(tick) => counts.records += tick.len() as u64,
                 Content::Event(_) | Content::Facts(_) => counts.records += 1,
             }
         }
