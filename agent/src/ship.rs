@@ -15,7 +15,6 @@ mod frames;
 mod lane;
 mod reach;
 mod session;
-mod silence;
 mod standing;
 
 use std::error::Error;

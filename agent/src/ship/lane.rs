@@ -3,6 +3,7 @@
 //! Three loops beside each other, so that none is dropped half-way through a frame: one reads frames,
 //! one writes them, one asks the sender what goes out next.
 
+mod silence;
 mod streams;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,10 +18,10 @@ use quinn::Connection;
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
 
+use self::silence::{Silence, Traffic};
 use self::streams::{Event, Order, Writer, read};
 use super::fault::SessionFault;
 use super::frames;
-use super::silence::{Silence, Traffic};
 use super::standing::Standing;
 use crate::clock::Clocks;
 use crate::killpoint;
