@@ -25,7 +25,7 @@ use self::layer::Layer;
 use self::read::Layers;
 use self::sections::{LOG_LEVELS, read};
 pub use self::tails::{LongLine, Multiline, Pattern, StartAt, TailConfig, TailLimits};
-pub use self::units::{ByteCount, Room};
+pub use self::units::{Budget, ByteCount, Period, Room};
 
 /// What the agent is to do.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -180,6 +180,8 @@ pub struct ShipConfig {
     pub compression_level: i32,
     /// Batches of one lane on their way.
     pub max_in_flight: usize,
+    /// Bytes that may travel, in both directions; `None` for any number.
+    pub budget: Option<Budget>,
 }
 
 /// A configuration and where it comes from.

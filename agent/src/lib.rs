@@ -121,11 +121,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), AgentError> {
         files,
     };
     let ship = Ship {
-        addresses: if config.ship.addresses.is_empty() {
-            enrolled.addresses
-        } else {
-            config.ship.addresses.clone()
-        },
+        addresses: addresses(&config, enrolled),
         config: config.ship.clone(),
         identity_dir: config.identity.dir.clone(),
         device: device.id,
@@ -134,6 +130,7 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), AgentError> {
         clocks,
         standing,
         path,
+        budget_file: config.spool.dir.join("budget"),
     };
     info!(device = %device.id, name = device.name, tails = config.tails.len(), "ready");
 
@@ -158,6 +155,14 @@ pub async fn run(config: Config, shutdown: Shutdown) -> Result<(), AgentError> {
     // The spool knows best why it ended; the others only saw that it did.
     let spooled = ended.await.expect("the end of the stages does not panic");
     spooled.map_err(AgentError::Spool).and(outcome)
+}
+
+/// Where aggregators are: as configured, or else as enrolment told.
+fn addresses(config: &Config, enrolled: EnrolmentState) -> Vec<String> {
+    match config.ship.addresses.as_slice() {
+        [] => enrolled.addresses,
+        configured => configured.to_vec(),
+    }
 }
 
 /// Opens the spool, and compares this host with the one that it was filled on.

@@ -9,6 +9,7 @@
 //! batch that is let go of without an ack. A pause that ends for good: the agent keeps trying.
 
 mod backoff;
+mod budget;
 mod dial;
 mod fault;
 mod frames;
@@ -22,18 +23,20 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use headwater_certs::identity::{DeviceIdentity, LoadError};
-use headwater_protocol::identity::DeviceId;
+use headwater_protocol::identity::{DeviceId, Lane};
 use headwater_protocol::wire::Hello;
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use self::backoff::{Backoff, Patience};
+use self::budget::Account;
 use self::session::{Ended, Session};
 use crate::clock::Clocks;
 use crate::config::ShipConfig;
 use crate::shutdown::Shutdown;
 use crate::spool::SpoolReader;
 
+pub use self::budget::{BudgetStanding, Waits};
 pub(crate) use self::dial::SOCKET_BUFFER_BYTES;
 pub use self::fault::SessionFault;
 pub use self::reach::{Reached, reach};
@@ -60,6 +63,8 @@ pub struct Ship {
     pub standing: watch::Sender<Standing>,
     /// Where they find the present session's figures.
     pub path: SessionPath,
+    /// Where it is kept what was used of the budget.
+    pub budget_file: PathBuf,
 }
 
 /// Why the ship stage can't go on.
@@ -85,39 +90,79 @@ pub enum ShipError {
 /// # Errors
 /// Only what needs a new start of the process; everything else is tried again.
 pub async fn run(ship: Ship, shutdown: Shutdown) -> Result<(), ShipError> {
-    let mut backoff = Backoff::new(ship.config.max_backoff);
-    let mut said = String::new();
-    let mut turn = 0;
-    loop {
-        let address = ship.addresses.get(turn % ship.addresses.len().max(1));
-        let ended = ship.attempt(address.map(String::as_str), &shutdown).await?;
-        let Ended::Fault { fault, was_welcome } = ended else { return Ok(()) };
-        if fault.is_fatal() {
-            return Err(ShipError::Spool(fault));
-        }
-        if was_welcome {
-            backoff.reset();
-        } else {
-            turn += 1;
-        }
-        // Only when the last of them has failed does anybody wait longer.
-        let more = !was_welcome && !turn.is_multiple_of(ship.addresses.len().max(1));
-        let pause = match fault.patience() {
-            Patience::Usual if more => Duration::ZERO,
-            patience => backoff.next(patience, getrandom::u64().unwrap_or(u64::MAX / 2)),
-        };
-        ship.tell(address, &fault, pause, &mut said);
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = shutdown.ordered() => return Ok(()),
-        }
-    }
+    let Some(budget) = ship.config.budget else { return ship.sessions(None, &shutdown).await };
+    let account = Account::open(budget, ship.budget_file.clone());
+    let ended = tokio::select! {
+        ended = ship.sessions(Some(&account), &shutdown) => ended,
+        never = account.keep(&ship.standing) => match never {},
+    };
+    account.close().await;
+    ended
 }
 
 impl Ship {
-    /// One try: connect, and if that works a whole session.
+    /// One session after the other.
+    async fn sessions(
+        &self,
+        account: Option<&Account>,
+        shutdown: &Shutdown,
+    ) -> Result<(), ShipError> {
+        let mut backoff = Backoff::new(self.config.max_backoff);
+        let mut said = String::new();
+        let mut turn = 0;
+        loop {
+            let address = self.addresses.get(turn % self.addresses.len().max(1));
+            let ended = self.attempt(account, address.map(String::as_str), shutdown).await?;
+            let Ended::Fault { fault, was_welcome } = ended else { return Ok(()) };
+            if fault.is_fatal() {
+                return Err(ShipError::Spool(fault));
+            }
+            let is_spent = matches!(fault, SessionFault::Spent { .. });
+            if was_welcome {
+                backoff.reset();
+            } else if !is_spent {
+                turn += 1;
+            }
+            // Only when the last of them has failed does anybody wait longer.
+            let more = !was_welcome && !turn.is_multiple_of(self.addresses.len().max(1));
+            let pause = match (fault.patience(), account) {
+                (_, Some(account)) if is_spent => account.renews_in(),
+                (Patience::Usual, None) if more => Duration::ZERO,
+                (Patience::Usual, Some(account)) if more => account.try_wait(),
+                (patience, _) => {
+                    let pause = backoff.next(patience, getrandom::u64().unwrap_or(u64::MAX / 2));
+                    pause.max(account.map_or(Duration::ZERO, Account::try_wait))
+                }
+            };
+            self.tell(address, &fault, pause, &mut said);
+            tokio::select! {
+                () = rest(account.filter(|_| is_spent), pause) => {}
+                () = shutdown.ordered() => return Ok(()),
+            }
+        }
+    }
+
+    /// One try, and its end in the account.
     async fn attempt(
         &self,
+        account: Option<&Account>,
+        address: Option<&str>,
+        shutdown: &Shutdown,
+    ) -> Result<Ended, ShipError> {
+        let Some(account) = account else { return self.connect(None, address, shutdown).await };
+        if !account.begin_try() {
+            return Ok(Ended::Fault { fault: account.fault(), was_welcome: false });
+        }
+        let ended = self.connect(Some(account), address, shutdown).await;
+        account.end_try();
+        Lane::ALL.into_iter().for_each(|lane| account.dropped(lane));
+        ended
+    }
+
+    /// One try: connect, and if that works a whole session.
+    async fn connect(
+        &self,
+        account: Option<&Account>,
         address: Option<&str>,
         shutdown: &Shutdown,
     ) -> Result<Ended, ShipError> {
@@ -129,7 +174,7 @@ impl Ship {
             Err(error) => return failed(SessionFault::Identity(error)),
         };
         let prepared = dial::client(&self.config, &identity)
-            .and_then(|client| Ok((client, dial::endpoint()?)));
+            .and_then(|client| Ok((client, dial::endpoint(account.map(Account::meter))?)));
         let (client, endpoint) = match prepared {
             Ok(prepared) => prepared,
             Err(fault) => return failed(fault),
@@ -152,6 +197,7 @@ impl Ship {
             clocks: self.clocks,
             standing: &self.standing,
             window: u16::try_from(self.config.max_in_flight).unwrap_or(u16::MAX),
+            account,
         };
         let ended = session.run(shutdown).await;
         self.path.set(None);
@@ -200,7 +246,19 @@ impl Ship {
             }
             said.clone_from(&text);
         }
-        self.standing.send_modify(|standing| standing.wait(pause, format!("{address}: {text}")));
+        let why = match fault {
+            SessionFault::Spent { .. } => text,
+            _ => format!("{address}: {text}"),
+        };
+        self.standing.send_modify(|standing| standing.wait(pause, why));
+    }
+}
+
+/// A pause; if the budget is used up, until it is not, whatever the wall clock does meanwhile.
+async fn rest(spent: Option<&Account>, pause: Duration) {
+    match spent {
+        Some(account) => account.renewed().await,
+        None => tokio::time::sleep(pause).await,
     }
 }
 

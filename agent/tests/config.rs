@@ -38,6 +38,7 @@ fn the_commented_defaults_are_the_defaults() {
     assert_eq!(config.spool.seal_bytes, ByteCount::kib(511));
     assert_eq!(config.ship.keep_alive, Some(Duration::from_secs(14)));
     assert_eq!(config.ship.addresses, Vec::<String>::new());
+    assert_eq!(config.ship.budget, None);
 }
 
 #[test]
@@ -206,7 +207,7 @@ fn a_small_spool_holds_the_grace_buffer_at_half() {
 }
 
 /// What is written, and what the error says.
-const OUTSIDE_THE_RANGE: [(&str, &str); 22] = [
+const OUTSIDE_THE_RANGE: [(&str, &str); 24] = [
     (
         "[spool]\nmax_bytes = \"12MiB\"",
         "spool.max_bytes is \"12MiB\", expected \"64MiB\" to \"1TiB\"",
@@ -216,6 +217,11 @@ const OUTSIDE_THE_RANGE: [(&str, &str); 22] = [
     ("[sample]\ninterval = \"10\"", "sample.interval is \"10\", expected \"1s\" to \"1h\""),
     ("[spool]\nmin_free = \"80%\"", "spool.min_free is \"80%\", expected \"0%\" to \"50%\""),
     ("[ship]\nmax_in_flight = 9", "ship.max_in_flight is 9, expected 1 to 8"),
+    (
+        "[ship]\nbudget = \"50MB\"",
+        "ship.budget is \"50MB\", expected \"off\", or 1MB to 1TB per hour or day as in \"50MB/day\" and \"2MB/hour\"",
+    ),
+    ("[ship]\nbudget = \"10kB/hour\"", "ship.budget is \"10kB/hour\", expected \"off\", or 1MB to"),
     ("[ship]\naddresses = [\"agg\"]", "ship.addresses is [\"agg\"], expected host:port"),
     ("[ship]\nkeep_alive = \"40s\"", "ship.keep_alive is \"40s\", expected \"1s\" to"),
     ("[agent]\nlog_level = \"loud\"", "agent.log_level is \"loud\", expected \"error\" or"),

@@ -110,4 +110,5 @@ pub(super) struct RawShip {
     pub(super) max_backoff: Key<String>,
     pub(super) compression_level: Key<u64>,
     pub(super) max_in_flight: Key<u64>,
+    pub(super) budget: Key<String>,
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::error::ConfigError;
 use super::read::{self, Found, Layers};
 use super::tails;
-use super::units::{ByteCount, Room};
+use super::units::{Budget, ByteCount, Room};
 use super::{
     AgentConfig, Config, ConfigWarning, Globs, IdentityConfig, LogLevel, ProcessDetail,
     SampleConfig, SampleHost, ShipConfig, SpoolConfig,
@@ -154,8 +154,24 @@ fn read_ship(layers: &Layers<'_>) -> Result<ShipConfig, ConfigError> {
         max_in_flight: layers
             .get("ship.max_in_flight", |raw| &raw.ship.max_in_flight)
             .number(1..=8)?,
+        budget: read_budget(&layers.get("ship.budget", |raw| &raw.ship.budget))?,
     })
 }
+
+fn read_budget(found: &Found<'_, String>) -> Result<Option<Budget>, ConfigError> {
+    if found.value == "off" {
+        return Ok(None);
+    }
+    let budget = Budget::parse(found.value)
+        .filter(|budget| (BUDGET_LEAST..=BUDGET_MOST).contains(&budget.bytes));
+    let forms = "\"off\", or 1MB to 1TB per hour or day as in \"50MB/day\" and \"2MB/hour\"";
+    budget.map(Some).ok_or_else(|| found.refuse(forms))
+}
+
+/// Half of the largest batch, so that two periods are enough for any.
+const BUDGET_LEAST: ByteCount = ByteCount(1_000_000);
+/// More than any link that is paid by the byte.
+const BUDGET_MOST: ByteCount = ByteCount(1_000_000_000_000);
 
 /// A name or an address, and a port that is not 0; an IPv6 address stands in brackets.
 fn is_address(text: &str) -> bool {

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// A number of bytes.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ByteCount(pub u64);
@@ -79,6 +81,61 @@ impl Room {
     }
 }
 
+/// How many bytes may travel in a period.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Budget {
+    /// Bytes of each period.
+    pub bytes: ByteCount,
+    /// When they begin anew.
+    pub period: Period,
+}
+
+/// A period of a budget. It begins with the hour or the day of UTC.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the words of the calendar")]
+pub enum Period {
+    Hour,
+    Day,
+}
+
+impl Budget {
+    /// Bytes, a slash and the period; `None` for anything else.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (bytes, period) = text.split_once('/')?;
+        let (_, period) = PERIODS.iter().find(|(word, _)| *word == period.trim_start())?;
+        Some(Self { bytes: ByteCount::parse(bytes.trim_end())?, period: *period })
+    }
+}
+
+impl fmt::Display for Budget {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // As links are sold, where it comes out even.
+        let is_decimal = self.bytes.0.is_multiple_of(1000);
+        let units: &[Unit] = if is_decimal { &DECIMAL_UNITS } else { &BINARY_UNITS };
+        write_largest(self.bytes.0, units, out)?;
+        write!(out, "/{}", self.period.word())
+    }
+}
+
+impl Period {
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        PERIODS.iter().find(|(_, period)| *period == self).map_or("day", |(word, _)| word)
+    }
+
+    /// How long it is.
+    #[must_use]
+    pub fn length(self) -> Duration {
+        match self {
+            Self::Hour => Duration::from_secs(3_600),
+            Self::Day => Duration::from_secs(86_400),
+        }
+    }
+}
+
 /// A duration as it is written: a whole number and `ms`, `s`, `m`, `h` or `d`; `None` for anything else.
 pub(super) fn parse_duration(text: &str) -> Option<Duration> {
     let (number, unit) = split(text)?;
@@ -96,6 +153,8 @@ impl fmt::Display for Written {
     }
 }
 
+/// The words for the periods of a budget.
+const PERIODS: [(&str, Period); 2] = [("hour", Period::Hour), ("day", Period::Day)];
 /// A name and its factor.
 type Unit = (&'static str, u64);
 
@@ -161,6 +220,28 @@ mod tests {
         for (text, millis) in cases {
             assert_eq!(parse_duration(text), millis.map(Duration::from_millis), "{text}");
         }
+    }
+
+    #[test]
+    fn a_budget_is_bytes_of_a_period() {
+        let day = |bytes| Some(Budget { bytes: ByteCount(bytes), period: Period::Day });
+        let hour = |bytes| Some(Budget { bytes: ByteCount(bytes), period: Period::Hour });
+        let cases = [
+            ("50MB/day", day(50_000_000)),
+            ("2MB/hour", hour(2_000_000)),
+            ("1 GiB / day", day(1 << 30)),
+            ("50MB", None),
+            ("50/day", None),
+            ("50MB/month", None),
+            ("50MB/day/day", None),
+            ("/day", None),
+        ];
+        for (text, budget) in cases {
+            assert_eq!(Budget::parse(text), budget, "{text}");
+            let printed = budget.map(|budget| budget.to_string());
+            assert_eq!(printed.as_deref().and_then(Budget::parse), budget, "{printed:?}");
+        }
+        assert_eq!(day(50_000_000).unwrap().to_string(), "50MB/day");
     }
 
     #[test]

@@ -9,13 +9,14 @@ use headwater_certs::identity::DeviceIdentity;
 use headwater_certs::tls::{Clock, agent_client_config};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{
-    ClientConfig, Connection, Endpoint, EndpointConfig, IdleTimeout, TokioRuntime, TransportConfig,
-    VarInt,
+    ClientConfig, Connection, Endpoint, EndpointConfig, IdleTimeout, Runtime, TokioRuntime,
+    TransportConfig, VarInt,
 };
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::task::JoinSet;
 use tracing::debug;
 
+use super::budget::{Meter, Metered};
 use super::fault::SessionFault;
 use crate::config::ShipConfig;
 
@@ -81,11 +82,18 @@ fn in_turn(resolved: Vec<SocketAddr>) -> Vec<SocketAddr> {
     }
 }
 
-/// A UDP socket for both families where the host has both.
-pub(super) fn endpoint() -> Result<Endpoint, SessionFault> {
+/// A UDP socket for both families where the host has both. What travels is counted by `meter`, if there is one.
+pub(super) fn endpoint(meter: Option<Arc<Meter>>) -> Result<Endpoint, SessionFault> {
     let socket = socket(Domain::IPV6, (Ipv6Addr::UNSPECIFIED, 0).into());
     let socket = socket.or_else(|_| socket_of_ipv4()).map_err(SessionFault::Socket)?;
-    let endpoint = Endpoint::new(EndpointConfig::default(), None, socket, Arc::new(TokioRuntime));
+    let (config, runtime) = (EndpointConfig::default(), Arc::new(TokioRuntime));
+    let endpoint = match meter {
+        None => Endpoint::new(config, None, socket, runtime),
+        Some(meter) => runtime.wrap_udp_socket(socket).and_then(|socket| {
+            let metered = Arc::new(Metered { socket, meter });
+            Endpoint::new_with_abstract_socket(config, None, metered, runtime)
+        }),
+    };
     endpoint.map_err(SessionFault::Socket)
 }
 

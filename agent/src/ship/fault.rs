@@ -7,9 +7,11 @@ use headwater_certs::identity::LoadError;
 use headwater_certs::tls::{ConfigError, TrustFault, explain_received_alert, explain_sent_alert};
 use headwater_protocol::codec::DecodeError;
 use headwater_protocol::wire::CloseCode;
+use jiff::Timestamp;
 use quinn::ConnectionError;
 
 use super::backoff::Patience;
+use crate::config::Budget;
 use crate::spool::{DatabaseError, SpoolClosed};
 
 /// Why a session ended or did not come about. Nothing of the spool is lost by it.
@@ -81,6 +83,17 @@ pub enum SessionFault {
     /// A frame that has no place here.
     #[error("read a frame of the aggregator: {0} has no place here")]
     Unexpected(&'static str),
+    /// The budget of bytes is used up.
+    #[error(
+        "the budget of {budget} is used up: what is read waits in the spool until {}",
+        moment(*renews_s)
+    )]
+    Spent {
+        /// The budget.
+        budget: Budget,
+        /// When it renews: seconds since 1970 UTC.
+        renews_s: i64,
+    },
     /// The spool has ended: so does the process.
     #[error("ask the spool")]
     Spool(#[source] SpoolClosed),
@@ -128,6 +141,7 @@ impl SessionFault {
             | Self::Identity(_)
             | Self::Tls(_)
             | Self::Version(_)
+            | Self::Spent { .. }
             | Self::ClosedOtherwise { .. } => Patience::Long,
             Self::Closed { code, .. } => match code {
                 CloseCode::Stopping | CloseCode::Replaced | CloseCode::Limit => Patience::Usual,
@@ -185,6 +199,12 @@ fn closing(code: CloseCode) -> &'static str {
             "closed by the aggregator: two running hosts use this identity; on the copy: headwater-agent enrol --force, with a fresh token; then, on the aggregator: headwater devices restore NAME"
         }
     }
+}
+
+/// A moment in UTC, for people.
+fn moment(unix_s: i64) -> String {
+    let time = Timestamp::from_second(unix_s);
+    time.map_or_else(|_| "some time".to_owned(), |time| time.strftime("%F %H:%M UTC").to_string())
 }
 
 fn detail(reason: &str) -> String {

@@ -9,7 +9,7 @@ mod streams;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use headwater_protocol::chain::{Acked, Resumed, Row};
+use headwater_protocol::chain::{Acked, Head, Resumed, Row};
 use headwater_protocol::identity::Lane;
 use headwater_protocol::limits;
 use headwater_protocol::sender::{Sender, Transmit};
@@ -20,6 +20,7 @@ use tracing::{debug, info, warn};
 
 use self::silence::{Silence, Traffic};
 use self::streams::{Event, Order, Writer, read};
+use super::budget::Account;
 use super::fault::SessionFault;
 use super::frames;
 use super::standing::Standing;
@@ -38,6 +39,8 @@ pub(super) struct LaneContext<'a> {
     pub(super) window: u16,
     /// The version of the session.
     pub(super) protocol: u16,
+    /// The account of the budget; `None` without one.
+    pub(super) account: Option<&'a Account>,
 }
 
 /// Drives a lane until its session ends, and says why.
@@ -65,6 +68,16 @@ pub(super) async fn run(lane: Lane, context: LaneContext<'_>) -> SessionFault {
     }
 }
 
+/// A row that waits for the budget.
+#[derive(Debug)]
+struct Held {
+    row: Row,
+    /// What it has.
+    bytes: u64,
+    /// When to ask again.
+    until: Instant,
+}
+
 struct Driver<'a> {
     lane: Lane,
     context: LaneContext<'a>,
@@ -76,6 +89,8 @@ struct Driver<'a> {
     /// Rows below it were sent since the last answer to a hello.
     sent: Option<Row>,
     silence: Silence,
+    /// The row that goes out next, once the budget allows it.
+    held: Option<Held>,
     /// Refusals since the last progress.
     refusals: u32,
 }
@@ -91,6 +106,7 @@ impl<'a> Driver<'a> {
             hellos: 0,
             sent: None,
             silence: Silence::default(),
+            held: None,
             refusals: 0,
         }
     }
@@ -127,7 +143,7 @@ impl<'a> Driver<'a> {
         orders: &mpsc::Sender<Order>,
     ) -> Result<(), SessionFault> {
         let head = view.borrow_and_update().lane(self.lane).head.clone();
-        while let Some(transmit) = self.sender.poll_transmit(&head, self.started.elapsed()) {
+        while let Some(transmit) = self.next_transmit(&head).await? {
             let order = match transmit {
                 Transmit::Hello(hello) => {
                     self.hellos += 1;
@@ -144,11 +160,37 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
+    /// What goes out next. A row that the budget does not allow is held, and nothing after it goes out.
+    async fn next_transmit(&mut self, head: &Head) -> Result<Option<Transmit>, SessionFault> {
+        let Some(account) = self.context.account else {
+            return Ok(self.sender.poll_transmit(head, self.started.elapsed()));
+        };
+        let (row, bytes) = match self.held.take() {
+            Some(held) => (held.row, held.bytes),
+            None => match self.sender.poll_transmit(head, self.started.elapsed()) {
+                Some(Transmit::Row(row)) => {
+                    let bytes = self.context.spool.row_bytes(self.lane, row).await;
+                    // A row that is gone costs nothing: its writer finds out.
+                    (row, bytes.map_err(SessionFault::Row)?.unwrap_or(0))
+                }
+                other => return Ok(other),
+            },
+        };
+        match account.ask(self.lane, row, bytes) {
+            Ok(()) => Ok(Some(Transmit::Row(row))),
+            Err(wait) => {
+                self.held = Some(Held { row, bytes, until: Instant::now() + wait });
+                Ok(None)
+            }
+        }
+    }
+
     fn wakes_at(&self) -> Instant {
         let now = Instant::now();
         let sender = self.sender.poll_timeout().map(|at| self.started + at);
         let silence = self.silence.look_at();
-        [sender, silence].into_iter().flatten().min().unwrap_or(now + IDLE_LOOK)
+        let held = self.held.as_ref().map(|held| held.until);
+        [sender, silence, held].into_iter().flatten().min().unwrap_or(now + IDLE_LOOK)
     }
 
     async fn handle(
@@ -226,10 +268,12 @@ impl<'a> Driver<'a> {
         match self.context.spool.handle_ack(ack).await.map_err(SessionFault::Spool)? {
             Acked::Through(row) => {
                 self.refusals = 0;
+                self.settle(row);
                 self.silence.answered(Instant::now(), self.sent.is_some_and(|sent| row < sent));
             }
             Acked::Known => {
                 let acked = self.context.spool.view().borrow().lane(self.lane).head.acked();
+                self.settle(acked);
                 self.silence.answered(Instant::now(), self.sent.is_some_and(|sent| acked < sent));
             }
             Acked::Foreign => self.greet_again(),
@@ -287,7 +331,18 @@ impl<'a> Driver<'a> {
         });
     }
 
+    /// What is acked costs no more than was counted.
+    fn settle(&self, through: Row) {
+        if let Some(account) = self.context.account {
+            account.acked(self.lane, through);
+        }
+    }
+
     fn forget_sent(&mut self) {
+        self.held = None;
+        if let Some(account) = self.context.account {
+            account.dropped(self.lane);
+        }
         self.greeting.fetch_add(1, Ordering::Relaxed);
         self.sent = None;
         self.silence.answered(Instant::now(), false);

@@ -36,7 +36,7 @@ pub async fn reach(
     identity: &DeviceIdentity,
     address: &str,
 ) -> Result<Reached, SessionFault> {
-    let (client, endpoint) = (dial::client(config, identity)?, dial::endpoint()?);
+    let (client, endpoint) = (dial::client(config, identity)?, dial::endpoint(None)?);
     let connection = dial::connect(&endpoint, &client, address, config.connect_timeout).await?;
     // A node looks at the certificate only after this side has finished.
     let look = (connection.rtt() * 4).clamp(LOOK_TIME, LOOK_TIME_MAX);

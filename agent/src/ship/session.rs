@@ -10,6 +10,7 @@ use headwater_protocol::wire::{
 use quinn::{Connection, RecvStream, VarInt};
 use tokio::sync::watch;
 
+use super::budget::Account;
 use super::fault::SessionFault;
 use super::frames;
 use super::lane::{self, LaneContext};
@@ -30,6 +31,8 @@ pub(super) struct Session<'a> {
     pub(super) standing: &'a watch::Sender<Standing>,
     /// Batches of one lane that may be on their way, by the configuration.
     pub(super) window: u16,
+    /// The account of the budget; `None` without one.
+    pub(super) account: Option<&'a Account>,
 }
 
 /// How a session ended.
@@ -75,6 +78,9 @@ impl Session<'_> {
             }
         };
         self.show(&welcome);
+        if let Some(account) = self.account {
+            account.end_try();
+        }
         let context = LaneContext {
             connection: &self.connection,
             spool: self.spool,
@@ -82,12 +88,14 @@ impl Session<'_> {
             standing: self.standing,
             window: self.window.min(welcome.in_flight),
             protocol: welcome.protocol,
+            account: self.account,
         };
         let fault = tokio::select! {
             fault = lane::run(Lane::Live, context) => fault,
             fault = lane::run(Lane::Bulk, context) => fault,
             fault = self.answer_probes(control) => fault,
             error = self.connection.closed() => SessionFault::of(error),
+            fault = self.spent() => fault,
             () = self.drained(shutdown) => return Ended::Stopped,
         };
         Ended::Fault { fault: self.prefer_closing(fault).await, was_welcome: true }
@@ -126,6 +134,13 @@ impl Session<'_> {
                 return fault;
             }
         }
+    }
+
+    /// Waits until the budget is used up: a session that may send nothing only costs.
+    async fn spent(&self) -> SessionFault {
+        let Some(account) = self.account else { return std::future::pending().await };
+        account.spent().await;
+        account.fault()
     }
 
     /// A stream fails in the moment in which its connection is closed: what closed it says more.

@@ -6,6 +6,8 @@ use std::time::Duration;
 use quinn::Connection;
 use serde::{Deserialize, Serialize};
 
+use super::budget::BudgetStanding;
+
 /// How the ship stage stands.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Standing {
@@ -19,6 +21,9 @@ pub struct Standing {
     pub certificate_ends_s: u64,
     /// Why a lane sends nothing although there is a session; `None` if both may.
     pub lane_paused: Option<String>,
+    /// The budget of bytes; `None` without one.
+    #[serde(default)]
+    pub budget: Option<BudgetStanding>,
 }
 
 /// What the ship stage does.

@@ -298,6 +298,14 @@ impl Database {
         Ok(Some(batch.into_bytes()))
     }
 
+    /// How many bytes the batch of a row has; `None` if the row was deleted.
+    pub(super) fn bytes(&self, lane: Lane, row: Row) -> Result<Option<u64>, DatabaseError> {
+        let read = self.0.begin_read().map_err(DatabaseError::Begin)?;
+        let links = read.open_table(links(lane)).map_err(DatabaseError::Table)?;
+        let link = links.get(row.0).map_err(DatabaseError::Page)?;
+        Ok(link.map(|link| format::decode_link(link.value()).bytes))
+    }
+
     /// Compares a row with its link and, from `first` on, with the row before it.
     pub(super) fn compare(&self, lane: Lane, row: Row, first: Row) -> Result<(), DatabaseError> {
         let read = self.0.begin_read().map_err(DatabaseError::Begin)?;

@@ -211,9 +211,31 @@ impl SpoolReader {
         if let Some(bytes) = self.view.borrow().lane(lane).newest_at(row) {
             return Ok(Some(bytes.to_vec()));
         }
+        self.ask(move |database| database.read(lane, row)).await
+    }
+
+    /// How many bytes the batch of a row has; `None` if the row was deleted meanwhile.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    ///
+    /// # Panics
+    /// If the reading panicked.
+    pub async fn row_bytes(&self, lane: Lane, row: Row) -> Result<Option<u64>, DatabaseError> {
+        if let Some(bytes) = self.view.borrow().lane(lane).newest_at(row) {
+            return Ok(Some(bytes.len() as u64));
+        }
+        self.ask(move |database| database.bytes(lane, row)).await
+    }
+
+    /// Asks the database on a thread that may wait for the disk. Damage is noted for the next start.
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Database) -> Result<T, DatabaseError> + Send + 'static,
+    ) -> Result<T, DatabaseError> {
         let (database, folder) = (Arc::clone(&self.database), self.folder.clone());
         let read = tokio::task::spawn_blocking(move || {
-            let read = damage::watch(&folder, || database.read(lane, row));
+            let read = damage::watch(&folder, || question(&database));
             let read = read.unwrap_or(Err(DatabaseError::Noted("by redb".into())));
             if let Err(error) = &read
                 && error.is_damage()

@@ -6,7 +6,7 @@ use headwater_protocol::identity::Lane;
 use jiff::Timestamp;
 
 use super::{LaneStatus, Status};
-use crate::ship::Link;
+use crate::ship::{BudgetStanding, Link, Waits};
 
 /// The page. `unicode` says whether the terminal shows more than ASCII.
 #[must_use]
@@ -26,6 +26,9 @@ pub fn page(status: &Status, unicode: bool) -> String {
         field(&mut out, "trouble", trouble);
     }
     field(&mut out, "connection", &connection(status));
+    if let Some(budget) = &status.ship.budget {
+        field(&mut out, "budget", &budget_text(budget, &status.bulk));
+    }
     field(&mut out, "identity", &identity(status));
     if let Some(copied) = &status.copied {
         field(&mut out, "copied", &copied.sentence());
@@ -55,6 +58,23 @@ fn connection(status: &Status) -> String {
             )
         }
     }
+}
+
+fn budget_text(budget: &BudgetStanding, bulk: &LaneStatus) -> String {
+    let share = percent(budget.used_bytes, budget.limit_bytes);
+    let renews = u64::try_from(budget.renews_s).map_or_else(|_| "some time".to_owned(), minute);
+    let mut text = format!(
+        "{} of {} used ({share} %) · renews {renews}",
+        bytes(budget.used_bytes),
+        budget.budget
+    );
+    let waiting = grouped(bulk.unsent_batches);
+    let _ = match budget.waits {
+        Waits::Nothing => Ok(()),
+        Waits::Bulk => write!(text, " · bulk waits for its share: {waiting} batches"),
+        Waits::Everything => write!(text, " · both lanes wait until then"),
+    };
+    text
 }
 
 fn identity(status: &Status) -> String {
@@ -202,8 +222,17 @@ fn bytes(count: u64) -> String {
 
 /// The day of a moment in UTC.
 fn date(unix_s: u64) -> String {
+    moment(unix_s, "%Y-%m-%d")
+}
+
+/// The minute of a moment in UTC.
+fn minute(unix_s: u64) -> String {
+    moment(unix_s, "%Y-%m-%d %H:%M UTC")
+}
+
+fn moment(unix_s: u64, format: &str) -> String {
     let time = i64::try_from(unix_s).ok().and_then(|unix_s| Timestamp::from_second(unix_s).ok());
-    time.map_or_else(|| "at no date".to_owned(), |time| time.strftime("%Y-%m-%d").to_string())
+    time.map_or_else(|| "at no date".to_owned(), |time| time.strftime(format).to_string())
 }
 
 #[cfg(test)]

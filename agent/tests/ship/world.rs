@@ -111,6 +111,7 @@ impl World {
             clocks,
             standing,
             path: SessionPath::default(),
+            budget_file: self.folder.path().join("budget"),
         };
         let shipping = self.runtime.spawn(ship::run(ship, shutdown));
         self.agent =
