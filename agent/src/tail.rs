@@ -95,6 +95,12 @@ pub trait Landing {
     /// When the spool takes nothing more.
     fn settled(&mut self) -> Result<(), LandingClosed>;
 
+    /// What was handed over may soon be in no file any more: it is sealed without waiting for more.
+    ///
+    /// # Errors
+    /// When the spool takes nothing more.
+    fn hurry(&mut self) -> Result<(), LandingClosed>;
+
     /// Lets runs go whose files are gone, and gives those that went: of which nothing is held any more. A run that is
     /// let go is not recognised again.
     ///

@@ -155,6 +155,10 @@ impl Landing for SpoolLanding {
         Ok(Landed::Taken)
     }
 
+    fn hurry(&mut self) -> Result<(), LandingClosed> {
+        self.send(Input::Hurry)
+    }
+
     fn let_go(&mut self, ended: Vec<Stream>) -> Result<Vec<Stream>, LandingClosed> {
         let (reply, answer) = sync_channel(1);
         self.send(Input::LetGo { ended, reply })?;

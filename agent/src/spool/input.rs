@@ -31,6 +31,8 @@ pub(super) enum Input {
     Begin { source: SourceId, info: SourceInfo, start: Start, reply: SyncSender<Stream> },
     /// Files that nobody knew were looked at, and declared.
     Settled,
+    /// What waits of files may not be there to be read again.
+    Hurry,
     /// Lets runs go whose files are gone; the answer is which went.
     LetGo { ended: Vec<Stream>, reply: SyncSender<Vec<Stream>> },
     /// Asks how far every file was taken.

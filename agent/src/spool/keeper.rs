@@ -160,6 +160,7 @@ impl Keeper {
             }
             Input::Begin { source, info, start, reply } => {
                 let info = text::fitting_path(info);
+                self.bulk.pending.hurry();
                 let nonce = Run::nonce_of(start.content, random());
                 let stream = self.bulk.chain.begin_run(source, info, start.position, nonce);
                 self.bulk.touch();
@@ -167,6 +168,7 @@ impl Keeper {
                 // Whoever asked may be gone.
                 let _ = reply.send(stream);
             }
+            Input::Hurry => self.bulk.pending.hurry(),
             Input::Settled => self.settle_files(now)?,
             Input::LetGo { ended, reply } => {
                 let gone = self.let_go(ended, now)?;

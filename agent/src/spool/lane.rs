@@ -3,6 +3,7 @@
 mod ages;
 mod expansion;
 mod form;
+mod gather;
 mod pending;
 
 use std::sync::Arc;
@@ -20,10 +21,11 @@ use headwater_protocol::wire::{Ack, LaneState};
 use self::ages::Ages;
 use self::expansion::Expansion;
 use self::form::Form;
+use self::gather::Gather;
 pub(super) use self::pending::{Lines, NotNext, Pending};
 use super::database::{DatabaseError, LaneRows, StoredLane, Transaction};
 use super::room::{self, Disk, Share, Stall};
-use crate::limits::{RUNS_KEPT, RUNS_MAX, RUNS_STEP};
+use crate::limits::{CHUNK_BYTES_WAITING_MAX, RUNS_KEPT, RUNS_MAX, RUNS_STEP};
 
 /// What a lane is given at the start.
 #[derive(Clone, Copy, Debug)]
@@ -187,12 +189,19 @@ impl LaneSpool {
 
     /// When what waits is to be sealed; `None` if nothing waits.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.pending.since().map(|since| since + self.settings.seal_after)
+        let gather = Gather {
+            lane: self.lane(),
+            seal_after: self.settings.seal_after,
+            unsent: self.chain.head().stock().unsent.batches,
+            packed: self.expansion.next_packed(self.pending.cost()),
+            is_hasty: self.pending.is_hasty(),
+        };
+        self.pending.since().map(|since| since + gather.wait())
     }
 
-    /// Whether what waits fills a batch.
+    /// Whether what waits fills a batch, or nearly all of the memory for what waits.
     pub(super) fn is_full(&self) -> bool {
-        self.pending.cost() >= self.expansion.target()
+        self.pending.cost() >= self.expansion.target() || self.pending.held() >= HELD_MAX
     }
 
     /// Why the lane takes nothing.
@@ -435,6 +444,9 @@ impl LaneSpool {
     }
 }
 
+/// Two thirds of the memory for what waits: the rest takes the largest chunk, so that reading never stops
+/// for a batch that only waits.
+const HELD_MAX: usize = CHUNK_BYTES_WAITING_MAX / 3 * 2;
 /// What the live lane may take on a full disk, out of the reserve: some hours of samples.
 const TIGHT_BYTES: u64 = 512 << 10;
 /// What needs no second try: a batch is at most as large as its plain body and its header.

@@ -5,6 +5,7 @@
 mod crash;
 mod damage;
 mod full;
+mod gathering;
 mod handshake;
 mod opening;
 mod sealing;

@@ -50,6 +50,30 @@ fn a_renamed_file_is_closed_once_it_stood_still_and_has_a_successor() {
 }
 
 #[test]
+fn what_was_read_of_a_file_without_its_name_waits_for_nothing() {
+    for is_deleted in [false, true] {
+        let mut world = World::new("x.log");
+        world.append("x.log", "one\n");
+        let mut writer = world.writer("x.log");
+        world.run();
+        let hurries = |world: &World| world.memory.0.borrow().hurries;
+        assert_eq!(hurries(&world), 0, "it is there to be read again");
+        if is_deleted {
+            fs::remove_file(world.path("x.log")).unwrap();
+        } else {
+            world.rename("x.log", "x.log.1");
+        }
+        world.run();
+        assert_eq!(hurries(&world), 1, "deleted: {is_deleted}");
+        world.run();
+        assert_eq!(hurries(&world), 1, "said once");
+        writer.write_all(b"two\n").unwrap();
+        world.run();
+        assert_eq!(hurries(&world), 2, "and of what came after");
+    }
+}
+
+#[test]
 fn names_that_move_within_the_pattern_are_never_read_twice() {
     let mut world = World::new("x.log*");
     for generation in 0..30_u64 {

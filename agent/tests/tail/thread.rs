@@ -101,6 +101,10 @@ impl Landing for Shared {
         Ok(Landed::Taken)
     }
 
+    fn hurry(&mut self) -> Result<(), LandingClosed> {
+        Ok(())
+    }
+
     fn let_go(&mut self, _: Vec<Stream>) -> Result<Vec<Stream>, LandingClosed> {
         Ok(Vec::new())
     }

@@ -31,6 +31,8 @@ pub(crate) struct Store {
     /// The spool was lost, and the ledger may have forgotten files.
     pub(crate) files_undecided: bool,
     runs: u64,
+    /// How often it was said that a file may soon be gone.
+    pub(crate) hurries: u64,
     /// The next chunk is refused, and positions are asked for again.
     pub(crate) resync: bool,
     /// Nothing is known yet.
@@ -132,6 +134,11 @@ impl Landing for Memory {
             }
         }
         Ok(Landed::Taken)
+    }
+
+    fn hurry(&mut self) -> Result<(), LandingClosed> {
+        self.0.borrow_mut().hurries += 1;
+        Ok(())
     }
 
     fn let_go(&mut self, ended: Vec<Stream>) -> Result<Vec<Stream>, LandingClosed> {

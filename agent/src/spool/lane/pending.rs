@@ -45,6 +45,9 @@ pub(in crate::spool) struct Pending {
     cost: usize,
     records: u64,
     since: Option<Instant>,
+    /// Memory that is held for it, of what all that waits may hold.
+    held: usize,
+    is_hasty: bool,
 }
 
 #[derive(Debug)]
@@ -53,7 +56,7 @@ struct Item {
     cost: usize,
     records: u64,
     /// Room in memory, given back when the item is sealed; `None` for what the agent made itself.
-    _permit: Option<OwnedSemaphorePermit>,
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 #[derive(Debug)]
@@ -95,6 +98,21 @@ impl Pending {
         self.records
     }
 
+    /// Memory that is held for it.
+    pub(in crate::spool) fn held(&self) -> usize {
+        self.held
+    }
+
+    /// Whether some of it may not be there to be read again after a crash: then it does not wait for more.
+    pub(in crate::spool) fn is_hasty(&self) -> bool {
+        self.is_hasty
+    }
+
+    /// What waits may not be there to be read again: a file was rotated or truncated.
+    pub(in crate::spool) fn hurry(&mut self) {
+        self.is_hasty = !self.items.is_empty();
+    }
+
     /// When the oldest of it arrived; `None` if there is nothing.
     pub(in crate::spool) fn since(&self) -> Option<Instant> {
         self.since
@@ -129,8 +147,10 @@ impl Pending {
         let cost = lines.lines.iter().map(line_cost).sum();
         let end = (lines.stream, lines.start + taken, lines.check);
         let records = lines.lines.len() as u64;
+        // Where a run began is known nowhere else until some of it is sealed.
+        self.is_hasty |= records == 0 || chain.is_only_begun(lines.stream);
         let content = Waiting::Lines { lines, next: 0, at: 0 };
-        self.push(Item { content, cost, records, _permit: permit }, end, now);
+        self.push(Item { content, cost, records, permit }, end, now);
         Ok(())
     }
 
@@ -147,14 +167,17 @@ impl Pending {
         }
         let end = (record.stream, record.end, check.unwrap_or(Check::NONE));
         let (cost, records) = (record.weight(), record.count());
+        // It stands for what was seen once.
+        self.is_hasty = true;
         let content = Waiting::Record { record, check };
-        self.push(Item { content, cost, records, _permit: None }, end, now);
+        self.push(Item { content, cost, records, permit: None }, end, now);
         Ok(())
     }
 
     fn push(&mut self, item: Item, (stream, end, check): (Stream, u64, Check), now: Instant) {
         self.cost += item.cost;
         self.records += item.records;
+        self.held += item.held();
         self.ends.insert(stream, (end, check));
         self.since.get_or_insert(now);
         self.items.push_back(item);
@@ -190,6 +213,7 @@ impl Pending {
         for item in self.items.drain(..cut.items) {
             self.cost -= item.cost;
             self.records -= item.records;
+            self.held -= item.held();
         }
         if let Some(item) = self.items.front_mut()
             && let Waiting::Lines { lines, next, at } = &mut item.content
@@ -239,6 +263,10 @@ impl Pending {
 }
 
 impl Item {
+    fn held(&self) -> usize {
+        self.permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits)
+    }
+
     /// Makes one gap of two that follow one another; says whether it did.
     fn join(&mut self, next: &Self) -> bool {
         let (Waiting::Record { record, .. }, Waiting::Record { record: next_record, .. }) =
@@ -358,4 +386,43 @@ fn check_at(bytes: &[u8], at: usize) -> Check {
 /// A bound on what a line takes in a body: its columns, at most, and itself.
 fn line_cost(line: &Line) -> usize {
     24 + line.body as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use headwater_protocol::chain::Fresh;
+    use headwater_protocol::identity::{DeviceId, Epoch, Lane};
+    use headwater_protocol::position::SourceId;
+    use headwater_protocol::record::{Fingerprint, Part};
+
+    use super::*;
+
+    #[test]
+    fn what_is_known_nowhere_else_is_hasty_until_it_is_sealed() {
+        let fresh = Fresh { epoch: Epoch([1; 16]), seed: 1 };
+        let mut chain = Chain::new(DeviceId([7; 16]), Lane::Bulk, fresh);
+        let info = SourceInfo::File { path: b"/x".to_vec(), fingerprint: Fingerprint::default() };
+        let stream = chain.begin_run(SourceId([9; 16]), info, 0, 7);
+        let (now, check) = (Instant::now(), Check::NONE);
+        let lines = |count: usize| {
+            let lines = vec![Line { body: 1, taken: 2, part: Part::Whole }; count];
+            Lines { stream, start: 0, bytes: b"x\n".repeat(count), lines, check, time_us: 1 }
+        };
+        let gap = Gap { cause: Cause::Truncated, records: 0, bytes: 2, about: None };
+        let content = Content::Gap(gap);
+        let record = Record { stream, start: 0, end: 2, time_us: 1, content };
+
+        let mut pending = Pending::default();
+        pending.hurry();
+        assert!(!pending.is_hasty(), "nothing waits");
+        pending.push_lines(&chain, lines(1), None, now).unwrap();
+        assert!(pending.is_hasty(), "where the run begins is known nowhere else");
+        pending.clear();
+        assert!(!pending.is_hasty(), "sealed");
+        pending.push_record(&chain, record, None, now).unwrap();
+        assert!(pending.is_hasty(), "a gap is seen once");
+        let (_, cut) = pending.body(&chain, usize::MAX);
+        pending.remove(cut);
+        assert!(!pending.is_hasty() && pending.is_empty());
+    }
 }

@@ -19,6 +19,10 @@ impl<L: Landing> Tail<L> {
         file: &mut Tailed,
         now: Moment,
     ) -> Result<Stay, Interrupt> {
+        if file.place != Place::Named && file.hurried_at != Some(file.position()) {
+            file.hurried_at = Some(file.position());
+            self.landing.hurry()?;
+        }
         let still = file.still(now.at);
         let is_done = match file.place {
             Place::Named => false,

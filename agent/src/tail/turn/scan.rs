@@ -232,6 +232,7 @@ impl<L: Landing> Tail<L> {
             held: None,
             owed: None,
             sought: None,
+            hurried_at: None,
             still_since: now.at,
             due: true,
             stalled: None,

@@ -40,6 +40,8 @@ pub(super) struct Tailed {
     pub(super) owed: Option<u64>,
     /// The run before this file's, if that was found only by looking at its folder once more.
     pub(super) sought: Option<Stream>,
+    /// Up to where the landing knows that it may soon be gone; `None` while it has its name.
+    pub(super) hurried_at: Option<u64>,
     /// Since when neither size nor content has changed.
     pub(super) still_since: Instant,
     /// It may have grown.
