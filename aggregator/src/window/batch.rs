@@ -1,9 +1,7 @@
 //! A batch on its way into the windows: a list of series is resolved once for all ticks that share it, and ticks of one
 //! window follow one another into the same cell.
 
-use std::sync::Arc;
-
-use headwater_protocol::record::{Content, Record, Series, Tick};
+use headwater_protocol::record::{Content, Record, Tick};
 
 use super::clock::ClockOffset;
 use super::device::Devices;
@@ -20,9 +18,9 @@ pub(super) struct Adding {
     pub(super) refused: u64,
     /// Whether the device's list of series has changed.
     pub(super) has_more_series: bool,
-    /// The last tick whose list was resolved, and the places of its series in their device's list.
+    /// The last tick whose list was resolved, and the places of its series in their device's list; `NO_PLACE` of those
+    /// that are too many.
     resolved: Option<(Tick, Vec<u32>)>,
-    places: Places,
 }
 
 /// Times of one window.
@@ -48,16 +46,8 @@ impl Pane {
 
 impl Adding {
     pub(super) fn new(slot: u32, offset: ClockOffset, first_us: i64) -> Self {
-        let places = Places { known: Vec::with_capacity(SERIES_LIKELY) };
-        Self {
-            slot,
-            offset,
-            newest_us: first_us,
-            refused: 0,
-            has_more_series: false,
-            resolved: None,
-            places,
-        }
+        let newest_us = first_us;
+        Self { slot, offset, newest_us, refused: 0, has_more_series: false, resolved: None }
     }
 
     /// Adds the ticks that the records begin with, as far as they are of the first one's window. How many those are is
@@ -104,20 +94,13 @@ impl Adding {
     fn resolve(&mut self, tick: &Tick, devices: &mut Devices) {
         let (_, mut resolved) = self.resolved.take().unwrap_or((tick.clone(), Vec::new()));
         resolved.clear();
+        let before = devices.get(self.slot).list.series().len();
         let all = tick.iter().enumerate();
-        resolved.extend(all.map(|(at, sample)| self.place(at, sample.series, devices)));
+        resolved.extend(
+            all.map(|(at, sample)| devices.place(self.slot, at, sample.series).unwrap_or(NO_PLACE)),
+        );
+        self.has_more_series |= devices.get(self.slot).list.series().len() > before;
         self.resolved = Some((tick.clone(), resolved));
-    }
-
-    /// The place of a series that stands somewhere in a tick, `NO_PLACE` if its device has too many.
-    fn place(&mut self, at: usize, series: &Arc<Series>, devices: &mut Devices) -> u32 {
-        self.places.of(at, series).unwrap_or_else(|| {
-            let before = devices.get(self.slot).list.series().len();
-            let place = devices.place(self.slot, at, series).unwrap_or(NO_PLACE);
-            self.has_more_series |= devices.get(self.slot).list.series().len() > before;
-            self.places.put(at, series, place);
-            place
-        })
     }
 }
 
@@ -149,38 +132,5 @@ fn add_others<'a>(
     refused
 }
 
-/// Places of a batch's series in their device's list. A body has one object per series, and ticks mostly list them in
-/// one order, so most look-ups compare one address.
-struct Places {
-    known: Vec<Known>,
-}
-
-/// A series that stands somewhere in a tick.
-#[derive(Clone, Copy)]
-struct Known {
-    address: usize,
-    place: u32,
-}
-
 /// Of a series that finds no room.
 const NO_PLACE: u32 = u32::MAX;
-/// Series of most ticks.
-const SERIES_LIKELY: usize = 64;
-
-impl Places {
-    fn of(&self, at: usize, series: &Arc<Series>) -> Option<u32> {
-        let known = self.known.get(at)?;
-        (known.address == address_of(series)).then_some(known.place)
-    }
-
-    fn put(&mut self, at: usize, series: &Arc<Series>, place: u32) {
-        if at >= self.known.len() {
-            self.known.resize(at + 1, Known { address: 0, place: NO_PLACE });
-        }
-        self.known[at] = Known { address: address_of(series), place };
-    }
-}
-
-fn address_of(series: &Arc<Series>) -> usize {
-    Arc::as_ptr(series).addr()
-}

@@ -337,7 +337,7 @@ impl<'a> Columns<'a> {
         Ok(ticks)
     }
 
-    /// Reads which series a tick has values of, and whether they may be others than those of the tick before.
+    /// Reads which series a tick has values of, and whether they are others than those of the tick before.
     fn list(
         &mut self,
         version: u8,
@@ -349,11 +349,13 @@ impl<'a> Columns<'a> {
         if version != VERSION_OLDEST {
             return places(column, list, known, most);
         }
-        list.clear();
+        let mut told = Vec::with_capacity(list.len());
         for _ in 0..column.length("count of samples", most)? {
-            list.push(column.length("series", known.saturating_sub(1))?);
+            told.push(column.length("series", known.saturating_sub(1))?);
         }
-        Ok(true)
+        let is_other = told != *list;
+        *list = told;
+        Ok(is_other)
     }
 
     fn event(&mut self) -> Result<Event, DecodeError> {

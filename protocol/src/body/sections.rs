@@ -148,7 +148,7 @@ pub(super) fn put_places(out: &mut Vec<u8>, places: &[usize], before: &[usize]) 
 }
 
 /// Reads which series a tick has values of, where those of the tick before stand: `known` are in the
-/// dictionary, at most `most` may be told. Says whether they were told, and are not just those of the tick before.
+/// dictionary, at most `most` may be told. Says whether they are others than those of the tick before.
 ///
 /// # Errors
 /// For every malformed input.

@@ -139,8 +139,8 @@ impl Ticks {
             // The others will be as long.
             self.values.reserve(count.saturating_mul(self.ticks.capacity()).min(VALUES_LIKELY));
         }
-        let values = self.places[places..places + count].iter().map(value);
-        values.into_iter().try_for_each(|value| value.map(|value| self.values.push(value)))
+        let mut values = self.places[places..places + count].iter().map(value);
+        values.try_for_each(|value| value.map(|value| self.values.push(value)))
     }
 }
 
