@@ -32,7 +32,7 @@ pub use notices::NoticeCursor;
 pub use sessions::SessionRecord;
 pub use tokens::{TokenError, TokenOffer};
 
-/// Page cache of the registry: 10,000 devices take a few MiB.
+/// Page cache of the registry: the devices that were asked for last, where 10,000 take a few MiB.
 const CACHE_BYTES: usize = 2 << 20;
 
 /// The registry. Clones share one database.

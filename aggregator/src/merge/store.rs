@@ -25,7 +25,7 @@ use rows::{StoredWindow, add, decode, encode};
 
 /// The version of the tables that this build writes. A file of another one is made anew.
 const FORMAT: u32 = 1;
-/// Page cache: the newest windows of some hundred devices.
+/// Page cache: the upper pages of the trees, and the newest windows of some devices.
 const CACHE_BYTES: usize = 4 << 20;
 
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
