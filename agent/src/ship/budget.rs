@@ -59,6 +59,8 @@ pub(super) struct Account {
     /// Shared by both lanes, the session and the loop that connects, which run in one task and take it in
     /// turn, for no longer than a sum. As a message each batch would wait for an answer.
     books: Mutex<Books>,
+    /// Whether nothing more may go out in this period, as the books had it when somebody last looked.
+    spent: watch::Sender<bool>,
     /// Held by whoever writes the file, also when nobody waits for that any more: the last word comes last.
     writing: Arc<tokio::sync::Mutex<()>>,
 }
@@ -100,6 +102,7 @@ impl Account {
             file,
             meter: Arc::default(),
             books: Mutex::new(books),
+            spent: watch::Sender::new(false),
             writing: Arc::default(),
         }
     }
@@ -109,7 +112,7 @@ impl Account {
         Arc::clone(&self.meter)
     }
 
-    /// Keeps the file and the standing up to date for as long as it is polled.
+    /// Keeps the file and the standing up to date for as long as it is polled, and sees a period begin.
     pub(super) async fn keep(&self, standing: &watch::Sender<Standing>) -> Infallible {
         loop {
             self.show(standing);
@@ -164,16 +167,17 @@ impl Account {
 
     /// Waits until nothing more may go out in this period.
     pub(super) async fn spent(&self) {
-        while !self.with(|books| books.spending.is_spent()) {
-            tokio::time::sleep(KEEP_INTERVAL).await;
-        }
+        self.wait_for(true).await;
     }
 
     /// Waits until something may.
     pub(super) async fn renewed(&self) {
-        while self.with(|books| books.spending.is_spent()) {
-            tokio::time::sleep(KEEP_INTERVAL).await;
-        }
+        self.wait_for(false).await;
+    }
+
+    async fn wait_for(&self, spent: bool) {
+        let mut seen = self.spent.subscribe();
+        seen.wait_for(|is_spent| *is_spent == spent).await.expect("the account has the sender");
     }
 
     /// Why there is no session once the budget is used up.
@@ -256,7 +260,10 @@ impl Account {
         books.spending.handle_traffic(traffic);
         books.spending.handle_time(wall_us(), since_last);
         books.tries.handle_time(since_last);
-        look(&mut books)
+        let found = look(&mut books);
+        let is_spent = books.spending.is_spent();
+        self.spent.send_if_modified(|spent| std::mem::replace(spent, is_spent) != is_spent);
+        found
     }
 }
 
