@@ -7,7 +7,25 @@ use std::time::{Duration, SystemTime};
 use headwater_protocol::entry::SentClock;
 use headwater_protocol::header::Clock;
 use headwater_protocol::identity::BootId;
+use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
+
+/// The day of a moment in UTC, seconds since 1970, for people.
+#[must_use]
+pub fn day(unix_s: u64) -> String {
+    written(i64::try_from(unix_s).ok(), "%Y-%m-%d")
+}
+
+/// The minute of a moment in UTC, seconds since 1970, for people.
+#[must_use]
+pub fn minute(unix_s: i64) -> String {
+    written(Some(unix_s), "%Y-%m-%d %H:%M UTC")
+}
+
+fn written(unix_s: Option<i64>, format: &str) -> String {
+    let time = unix_s.and_then(|unix_s| Timestamp::from_second(unix_s).ok());
+    time.map_or_else(|| "at no date".to_owned(), |time| time.strftime(format).to_string())
+}
 
 /// The clocks of this host and this boot.
 #[derive(Clone, Copy, Debug)]

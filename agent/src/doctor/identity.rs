@@ -6,10 +6,10 @@ use std::path::Path;
 
 use headwater_certs::UnixTime;
 use headwater_certs::identity::DeviceIdentity;
-use jiff::Timestamp;
 
 use super::finding::Finding;
 use super::{AS_ITS_USER, shown};
+use crate::clock::day;
 use crate::ship::chain;
 
 /// The identity of a folder, if it can be used, and what is found of it.
@@ -67,13 +67,13 @@ fn certificate(identity: &DeviceIdentity) -> Finding {
     let (begins, ends) = (certificate.not_before.as_secs(), certificate.not_after.as_secs());
     let again = "headwater-agent enrol --force, with a token from: headwater tokens create";
     let Some(left) = ends.checked_sub(now) else {
-        return Finding::failed("certificate", format!("it ended {}", date(ends)))
+        return Finding::failed("certificate", format!("it ended {}", day(ends)))
             .why("no aggregator serves this device any more; what it spools is kept")
             .next(again);
     };
-    let found = format!("valid until {}, {} d left", date(ends), left / 86_400);
+    let found = format!("valid until {}, {} d left", day(ends), left / 86_400);
     if now < begins {
-        return Finding::failed("certificate", format!("it begins only {}", date(begins)))
+        return Finding::failed("certificate", format!("it begins only {}", day(begins)))
             .why("this host's clock is behind: the certificate was issued in its past")
             .next("timedatectl set-ntp true");
     }
@@ -86,12 +86,6 @@ fn certificate(identity: &DeviceIdentity) -> Finding {
             .next(again);
     }
     Finding::ok("certificate", found)
-}
-
-/// The day of a moment in UTC.
-fn date(unix_s: u64) -> String {
-    let time = i64::try_from(unix_s).ok().and_then(|unix_s| Timestamp::from_second(unix_s).ok());
-    time.map_or_else(|| "at no date".to_owned(), |time| time.strftime("%Y-%m-%d").to_string())
 }
 
 /// The file of key and chain in the folder of an identity.

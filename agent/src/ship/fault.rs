@@ -7,10 +7,10 @@ use headwater_certs::identity::LoadError;
 use headwater_certs::tls::{ConfigError, TrustFault, explain_received_alert, explain_sent_alert};
 use headwater_protocol::codec::DecodeError;
 use headwater_protocol::wire::CloseCode;
-use jiff::Timestamp;
 use quinn::ConnectionError;
 
 use super::backoff::Patience;
+use crate::clock::minute;
 use crate::config::Budget;
 use crate::spool::{DatabaseError, SpoolClosed};
 
@@ -86,7 +86,7 @@ pub enum SessionFault {
     /// The budget of bytes is used up.
     #[error(
         "the budget of {budget} is used up: what is read waits in the spool until {}",
-        moment(*renews_s)
+        minute(*renews_s)
     )]
     Spent {
         /// The budget.
@@ -199,12 +199,6 @@ fn closing(code: CloseCode) -> &'static str {
             "closed by the aggregator: two running hosts use this identity; on the copy: headwater-agent enrol --force, with a fresh token; then, on the aggregator: headwater devices restore NAME"
         }
     }
-}
-
-/// A moment in UTC, for people.
-fn moment(unix_s: i64) -> String {
-    let time = Timestamp::from_second(unix_s);
-    time.map_or_else(|_| "some time".to_owned(), |time| time.strftime("%F %H:%M UTC").to_string())
 }
 
 fn detail(reason: &str) -> String {

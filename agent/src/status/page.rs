@@ -3,9 +3,9 @@
 use std::fmt::Write;
 
 use headwater_protocol::identity::Lane;
-use jiff::Timestamp;
 
 use super::{LaneStatus, Status};
+use crate::clock::{day, minute};
 use crate::ship::{BudgetStanding, Link, Waits};
 
 /// The page. `unicode` says whether the terminal shows more than ASCII.
@@ -62,7 +62,7 @@ fn connection(status: &Status) -> String {
 
 fn budget_text(budget: &BudgetStanding, bulk: &LaneStatus) -> String {
     let share = percent(budget.used_bytes, budget.limit_bytes);
-    let renews = u64::try_from(budget.renews_s).map_or_else(|_| "some time".to_owned(), minute);
+    let renews = minute(budget.renews_s);
     let mut text = format!(
         "{} of {} used ({share} %) · renews {renews}",
         bytes(budget.used_bytes),
@@ -82,8 +82,8 @@ fn identity(status: &Status) -> String {
     let now = u64::try_from(status.time_us / 1_000_000).unwrap_or(0);
     let validity = match ends.checked_sub(now) {
         _ if ends == 0 => "certificate not read yet".to_owned(),
-        Some(left) => format!("expires {} ({} d)", date(ends), left / 86_400),
-        None => format!("expired {}; enrol again: headwater-agent enrol --force", date(ends)),
+        Some(left) => format!("expires {} ({} d)", day(ends), left / 86_400),
+        None => format!("expired {}; enrol again: headwater-agent enrol --force", day(ends)),
     };
     format!("{}, {validity}", status.device)
 }
@@ -220,21 +220,6 @@ fn bytes(count: u64) -> String {
     format!("{count} B")
 }
 
-/// The day of a moment in UTC.
-fn date(unix_s: u64) -> String {
-    moment(unix_s, "%Y-%m-%d")
-}
-
-/// The minute of a moment in UTC.
-fn minute(unix_s: u64) -> String {
-    moment(unix_s, "%Y-%m-%d %H:%M UTC")
-}
-
-fn moment(unix_s: u64, format: &str) -> String {
-    let time = i64::try_from(unix_s).ok().and_then(|unix_s| Timestamp::from_second(unix_s).ok());
-    time.map_or_else(|| "at no date".to_owned(), |time| time.strftime(format).to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -251,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_day_is_that_of_utc() {
-        assert_eq!(date(1_800_000_000), "2027-01-15");
-        assert_eq!(date(u64::MAX), "at no date");
+        assert_eq!(day(1_800_000_000), "2027-01-15");
+        assert_eq!(day(u64::MAX), "at no date");
     }
 }
