@@ -3,10 +3,12 @@
 //! Each field of all records stands in a column of its own, so that equal things stand side by side:
 //! positions and times as differences, values as differences to the last value of their series,
 //! texts once in a dictionary. `docs/wire.md` has the tables. A body needs nothing but its header to be
-//! opened. Version 2 names what the header and every build know by number; version 3 takes lines apart ([`lines`]).
+//! opened. Version 2 names what the header and every build know by number; version 3 takes lines apart ([`lines`]);
+//! version 4 keeps what is the same in many bodies in pieces that need not travel twice ([`definitions`]).
 
 mod build;
 mod decode;
+pub(crate) mod definitions;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod lines;
@@ -14,12 +16,15 @@ mod sections;
 mod series;
 mod vocabulary;
 
-pub use build::BodyBuilder;
+pub use build::{BodyBuilder, PackedBody};
 pub(crate) use decode::series_in;
 pub use decode::{Body, BodyError};
+pub use lines::Shapes;
 pub(crate) use sections::{SECTIONS, SECTIONS_NUMBERED, Section, Sections, places};
 
-pub use crate::header::{VERSION_FIELDS, VERSION_NEWEST, VERSION_NUMBERED, VERSION_OLDEST};
+pub use crate::header::{
+    VERSION_DEFINED, VERSION_FIELDS, VERSION_NEWEST, VERSION_NUMBERED, VERSION_OLDEST,
+};
 
 /// The columns of a body, in the order in which they stand in it.
 const COLUMNS: usize = 11;

@@ -27,7 +27,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::batch::Batch;
 use crate::body::BodyBuilder;
-use crate::header::{Clock, Counts, Header};
+use crate::header::{Clock, Counts, Header, Packing};
 use crate::identity::{DeviceId, Epoch, Lane, Receipt, Seq, Tip};
 use crate::position::{Check, Mark, Run, SourceId, Stream};
 use crate::record::SourceInfo;
@@ -299,13 +299,31 @@ impl Chain {
         body: &BodyBuilder,
         sealing: Sealing,
     ) -> Result<Row, R::Error> {
+        let packed = body.pack_as(sealing.body, sealing.level);
+        self.seal_packed(rows, body, packed, sealing.clock)
+    }
+
+    /// As `seal`, of a body that is packed.
+    ///
+    /// # Errors
+    /// Those of the rows.
+    ///
+    /// # Panics
+    /// As `seal`.
+    pub fn seal_packed<R: Rows>(
+        &mut self,
+        rows: &mut R,
+        body: &BodyBuilder,
+        packed: (Packing, Vec<u8>),
+        clock: Clock,
+    ) -> Result<Row, R::Error> {
         for span in body.spans() {
             // The file went on where the ledger knows it.
             if let Some(sealed) = self.streams.get_mut(&span.stream) {
                 sealed.before = None;
             }
         }
-        self.append(rows, body, sealing)
+        self.append_packed(rows, body, packed, clock)
     }
 
     fn append<R: Rows>(
@@ -314,7 +332,17 @@ impl Chain {
         body: &BodyBuilder,
         sealing: Sealing,
     ) -> Result<Row, R::Error> {
-        let (packing, packed) = body.pack_as(sealing.body, sealing.level);
+        let packed = body.pack_as(sealing.body, sealing.level);
+        self.append_packed(rows, body, packed, sealing.clock)
+    }
+
+    fn append_packed<R: Rows>(
+        &mut self,
+        rows: &mut R,
+        body: &BodyBuilder,
+        (packing, packed): (Packing, Vec<u8>),
+        clock: Clock,
+    ) -> Result<Row, R::Error> {
         let spans = body.spans();
         for span in &spans {
             let sealed =
@@ -339,7 +367,7 @@ impl Chain {
             parent: first.then_some(head.parent),
             rekeyed: true,
             lane_state: 0,
-            clock: sealing.clock,
+            clock,
             counts,
             totals: head.totals.plus(counts),
             spans,

@@ -14,8 +14,10 @@ pub const VERSION_OLDEST: u8 = 1;
 pub const VERSION_NUMBERED: u8 = 2;
 /// Takes lines apart.
 pub const VERSION_FIELDS: u8 = 3;
+/// Keeps what lines have in common, and what files are, in pieces that travel once a session.
+pub const VERSION_DEFINED: u8 = 4;
 /// The newest version. It is written for nodes that read it.
-pub const VERSION_NEWEST: u8 = VERSION_FIELDS;
+pub const VERSION_NEWEST: u8 = VERSION_DEFINED;
 
 const FLAG_FIRST: u8 = 1;
 const FLAG_REKEYED: u8 = 2;
@@ -126,7 +128,7 @@ pub struct Packing {
 pub enum Codec {
     /// Plain columns.
     Plain,
-    /// Plain columns in one zstd frame; of version 3 all but the last section, which nothing makes smaller.
+    /// Plain columns in one zstd frame; from version 3 on all but the last section, which nothing makes smaller.
     Zstd,
 }
 

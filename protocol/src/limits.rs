@@ -28,6 +28,18 @@ pub const SPANS_PER_BATCH_MAX: usize = 512;
 pub const CODED_BYTES_MAX: usize = 32 << 10;
 /// Series of such a body; each takes some 250 bytes of memory on both sides.
 pub const CODED_SERIES_MAX: usize = 512;
+/// Bytes of a definition as it travels: what an event of 64 KiB has in common with others of its kind.
+pub const DEFINITION_BYTES_MAX: usize = 16 << 10;
+/// Definitions in one batch: of as many templates as a field may have, and of all its streams.
+pub const DEFINITIONS_PER_BATCH_MAX: usize = 4096 + SPANS_PER_BATCH_MAX;
+/// Bytes of definitions that a node remembers of a lane in a session: those of 45 kinds of events of 6 KB take 80 KiB.
+pub const DEFINITIONS_BYTES_MAX: usize = 256 << 10;
+/// Definitions that a node remembers of a lane in a session.
+pub const DEFINITIONS_MAX: usize = 1024;
+/// Bytes of what is not definitions in a body that travels by what is like it in those before. Such a body is not packed.
+pub const ECHOED_BYTES_MAX: usize = 16 << 10;
+/// Bytes of such bodies that both ends remember.
+pub const ECHOES_BYTES_MAX: usize = 32 << 10;
 /// Series in one batch's dictionary: 256 mounts with 16 series each.
 pub const SERIES_PER_BATCH_MAX: usize = 4096;
 /// Labels of one series or one device.

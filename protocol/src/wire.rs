@@ -10,6 +10,7 @@
 mod abbreviated;
 mod acks;
 mod coded;
+mod definitions;
 
 use std::collections::BTreeMap;
 
@@ -19,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::batch::Batch;
 use crate::codec::{DecodeError, Reader};
 use crate::entry::SentClock;
-use crate::header::{Counts, VERSION_FIELDS, VERSION_NUMBERED, VERSION_OLDEST};
+use crate::header::{Counts, VERSION_DEFINED, VERSION_FIELDS, VERSION_NUMBERED, VERSION_OLDEST};
 use crate::identity::{BootId, Generation, Lane, LogId, Receipt, Tip};
 use crate::ledger::Refusal;
 use crate::limits;
@@ -33,19 +34,22 @@ pub const ALPN: &[u8] = b"headwater/1";
 /// The oldest protocol version that this build speaks.
 pub const PROTOCOL_OLDEST: u16 = 1;
 /// The newest protocol version that this build speaks.
-pub const PROTOCOL_NEWEST: u16 = 4;
+pub const PROTOCOL_NEWEST: u16 = 5;
 /// The first protocol version in which batches travel abbreviated.
 pub const PROTOCOL_ABBREVIATED: u16 = 2;
 /// The first protocol version in which nodes read bodies of version 2, samples travel coded, and acks abbreviated.
 pub const PROTOCOL_CODED: u16 = 3;
 /// The first protocol version in which nodes read bodies of version 3.
 pub const PROTOCOL_FIELDS: u16 = 4;
+/// The first protocol version in which nodes read bodies of version 4, whose definitions travel once.
+pub const PROTOCOL_DEFINED: u16 = 5;
 
 /// The newest version of a batch's body that a node reads, by the protocol version of the session.
 #[must_use]
 pub fn body_version(protocol: u16) -> u8 {
     match protocol {
-        PROTOCOL_FIELDS.. => VERSION_FIELDS,
+        PROTOCOL_DEFINED.. => VERSION_DEFINED,
+        PROTOCOL_FIELDS => VERSION_FIELDS,
         PROTOCOL_CODED => VERSION_NUMBERED,
         _ => VERSION_OLDEST,
     }

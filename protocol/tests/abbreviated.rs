@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use headwater_protocol::batch::Batch;
-use headwater_protocol::body::{VERSION_FIELDS, VERSION_NUMBERED, VERSION_OLDEST};
+use headwater_protocol::body::{VERSION_DEFINED, VERSION_FIELDS, VERSION_NUMBERED, VERSION_OLDEST};
 use headwater_protocol::codec::DecodeError;
 use headwater_protocol::entry::SentClock;
 use headwater_protocol::header::{Clock, Codec, Counts, Header, Packing};
@@ -115,8 +115,8 @@ impl Chained {
             totals,
             spans,
             packing: Packing {
-                version: [VERSION_OLDEST, VERSION_NUMBERED, VERSION_FIELDS]
-                    [usize::try_from(news.gaps.0 % 3).unwrap()],
+                version: [VERSION_OLDEST, VERSION_NUMBERED, VERSION_FIELDS, VERSION_DEFINED]
+                    [usize::try_from(news.gaps.0 % 4).unwrap()],
                 codec: if news.rekeyed { Codec::Zstd } else { Codec::Plain },
                 packed: u32::try_from(news.body.len()).unwrap(),
                 unpacked: u32::try_from(limits::BODY_BYTES_MAX.min(news.body.len() * 3)).unwrap(),

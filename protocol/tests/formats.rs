@@ -10,7 +10,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use headwater_protocol::batch::Batch;
-use headwater_protocol::body::{Body, BodyBuilder, BodyError, VERSION_NEWEST, VERSION_OLDEST};
+use headwater_protocol::body::{
+    Body, BodyBuilder, BodyError, Shapes, VERSION_NEWEST, VERSION_OLDEST,
+};
 use headwater_protocol::chain::own_source;
 use headwater_protocol::codec::DecodeError;
 use headwater_protocol::entry::{Control, Entry, EntryKind, SentClock, WindowRules};
@@ -175,6 +177,38 @@ fn next_of_samples() -> Frame {
     Frame::Next(last.abbreviate(SentClock::default(), second.bytes()).unwrap())
 }
 
+/// A line that is like those before, of a file that was told.
+fn next_of_lines() -> Frame {
+    let mut shapes = Shapes::default();
+    let mut last = LastBatch::default();
+    let mut before: Option<Batch> = None;
+    for number in 0..4 {
+        let text = format!("a job of {number} steps took {} ms", 77 * number);
+        let (start, time_us) = (100 * number, 1_700_000_000_000_000);
+        let event = Event { body: text.into_bytes(), part: Part::Whole };
+        let content = Content::Event(event);
+        let record = Record { stream: STREAM, start, end: start + 100, time_us, content };
+        let body = body_of(&[record]);
+        let packed = body.pack_apart(4, 0, &mut shapes).unwrap();
+        let (counts, spans, packing) = (body.counts(), body.spans(), packed.packing);
+        let header = before.as_ref().map_or(header_of(&body, 0).0, |before| {
+            let header = before.header().clone();
+            let totals = header.totals.plus(counts);
+            Header { seq: header.seq.next().unwrap(), parent: None, totals, ..header }
+        });
+        let header = Header { counts, spans, packing, ..header };
+        let digest = before.map_or(Tip::GENESIS.digest, |before| before.digest());
+        let batch = Batch::seal(header, &packed.bytes, digest);
+        if let Some(next) = last.abbreviate(SentClock::default(), batch.bytes())
+            && number == 3
+        {
+            return Frame::Next(next);
+        }
+        before = Some(batch);
+    }
+    panic!("the last one follows those before")
+}
+
 /// An ack that goes on from another one.
 fn next_ack() -> Frame {
     let Frame::Ack(first) = frames().remove(5) else { panic!("the sixth frame is an ack") };
@@ -237,6 +271,7 @@ fn golden(name: &str, bytes: &[u8]) {
 fn the_bytes_of_every_format_stay_the_same() {
     golden("batch-1.hex", batch().bytes());
     golden("batch-2.hex", batch_as(2).bytes());
+    golden("batch-4.hex", batch_as(4).bytes());
     golden("entry-2.hex", &entry().encode());
     golden("snapshot-1.hex", &snapshot().encode());
     let control = EntryKind::Control(Control::Generation(Generation(3)));
@@ -246,12 +281,13 @@ fn the_bytes_of_every_format_stay_the_same() {
     golden("ack-1.hex", &frames()[5].encode());
     golden("next-2.hex", &next().encode());
     golden("next-3.hex", &next_of_samples().encode());
+    golden("next-5.hex", &next_of_lines().encode());
     golden("next-ack-3.hex", &next_ack().encode());
 }
 
 #[test]
 fn records_come_back_byte_for_byte() {
-    for (version, level) in [(1, 0), (1, 1), (1, 3), (2, 0), (2, 3), (3, 3)] {
+    for (version, level) in [(1, 0), (1, 1), (1, 3), (2, 0), (2, 3), (3, 3), (4, 0), (4, 3)] {
         let (header, packed) = header_as(version, &body_of(&records()), level);
         let batch = Batch::seal(header, &packed, Digest([9; 32]));
         let again = Batch::parse(batch.bytes().to_vec()).unwrap();

@@ -259,13 +259,14 @@ impl LaneSpool {
             if body.is_empty() {
                 return Ok(0);
             }
-            let body_version = self.form.of(&body, cut.cost, sealing);
-            let sealing = Sealing { body: body_version, ..sealing };
+            let packed = self.form.pack(&body, cut.cost, sealing);
+            let packed = (packed.packing, packed.bytes);
             // What does not compress may exceed the largest batch: then the chain goes back to where it
             // was, and two batches are made of it.
             let before = (cut.cost > SURE_BYTES).then(|| self.chain.clone());
             let mut rows = write.rows(self.lane(), self.chain.head().first())?;
-            let row = match (self.chain.seal(&mut rows, &body, sealing), before) {
+            let sealed = self.chain.seal_packed(&mut rows, &body, packed, sealing.clock);
+            let row = match (sealed, before) {
                 (Ok(row), _) => row,
                 (Err(DatabaseError::Oversize { .. }), Some(before)) => {
                     self.chain = before;

@@ -2,6 +2,8 @@
 
 mod pack;
 
+pub use pack::PackedBody;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

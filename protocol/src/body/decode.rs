@@ -5,11 +5,13 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::definitions;
 use super::lines::Lines;
 use super::sections::{Section, Sections, places};
 use super::{COLUMNS, Column, KIND_EVENT, KIND_FACTS, KIND_GAP, KIND_TICK};
 use super::{
-    INFO_DEVICE, INFO_FILE, INFO_HOST, INFO_NONE, VERSION_FIELDS, VERSION_OLDEST, end_bytes,
+    INFO_DEVICE, INFO_FILE, INFO_HOST, INFO_NONE, VERSION_DEFINED, VERSION_FIELDS, VERSION_OLDEST,
+    end_bytes,
 };
 use crate::batch::Batch;
 use crate::codec::{DecodeError, Reader};
@@ -49,8 +51,9 @@ impl Body {
     /// # Errors
     /// For every malformed input; memory stays below the limits of `limits`.
     pub fn open(batch: &Batch) -> Result<Self, BodyError> {
-        let plain = unpack(batch.header(), batch.body())?;
-        let body = decode(&plain, batch.header())?;
+        let (definitions, body) = defined(batch)?;
+        let plain = unpack(batch.header(), body)?;
+        let body = decode(&plain, &definitions, batch.header())?;
         body.compare(batch.header())?;
         Ok(body)
     }
@@ -93,6 +96,16 @@ impl Body {
     }
 }
 
+/// The definitions of a body, and what is packed behind them.
+fn defined(batch: &Batch) -> Result<(Vec<Vec<u8>>, &[u8]), DecodeError> {
+    if batch.header().packing.version < VERSION_DEFINED {
+        return Ok((Vec::new(), batch.body()));
+    }
+    let mut reader = Reader::new(batch.body());
+    let unpacked = definitions::unpack(&definitions::take(&mut reader)?)?;
+    Ok((unpacked, reader.take("body", reader.left())?))
+}
+
 fn unpack<'a>(header: &Header, packed: &'a [u8]) -> Result<Cow<'a, [u8]>, BodyError> {
     let unpacked = header.packing.unpacked;
     match header.packing.codec {
@@ -100,7 +113,7 @@ fn unpack<'a>(header: &Header, packed: &'a [u8]) -> Result<Cow<'a, [u8]>, BodyEr
         Codec::Plain => Err(BodyError::Unpack(unpacked)),
         Codec::Zstd => {
             let (frame, last) = match header.packing.version {
-                VERSION_FIELDS => apart(packed)?,
+                VERSION_FIELDS.. => apart(packed)?,
                 _ => (packed, &[][..]),
             };
             let damaged = |_| BodyError::Unpack(unpacked);
@@ -125,7 +138,7 @@ fn apart(packed: &[u8]) -> Result<(&[u8], &[u8]), DecodeError> {
     Ok((reader.take("zstd frame", frame)?, reader.take("last section", last)?))
 }
 
-fn decode(plain: &[u8], header: &Header) -> Result<Body, DecodeError> {
+fn decode(plain: &[u8], definitions: &[Vec<u8>], header: &Header) -> Result<Body, DecodeError> {
     if header.packing.version == VERSION_OLDEST {
         return decode_oldest(plain, header);
     }
@@ -139,14 +152,18 @@ fn decode(plain: &[u8], header: &Header) -> Result<Body, DecodeError> {
         let place = reader.length("stream", header.spans.len())?;
         let span = header.spans.get(place);
         let span = span.ok_or(outside("stream", place as u64, "a span of the header"))?;
-        streams.push((span.stream, decode_info(&mut reader)?));
+        let info = match header.packing.version {
+            VERSION_DEFINED.. => defined_info(&mut reader, definitions)?,
+            _ => decode_info(&mut reader)?,
+        };
+        streams.push((span.stream, info));
     }
     let series = decode_series(sections.of(Section::Series), limits::SERIES_PER_BATCH_MAX)?;
     let records = sections.of(Section::Column(Column::Kind)).len();
     if records > limits::RECORDS_PER_BATCH_MAX {
         return Err(outside("count of records", records as u64, "at most 65,536"));
     }
-    let columns = Columns::of(&sections, header.packing.version)?;
+    let columns = Columns::of(&sections, header.packing.version, definitions)?;
     columns.records(Tables { streams, series, records }, header)
 }
 
@@ -233,12 +250,20 @@ impl<'a> Columns<'a> {
         Ok(Self { readers, lines: None, line: Vec::new() })
     }
 
-    fn of(sections: &Sections<'a>, version: u8) -> Result<Self, DecodeError> {
+    fn of(
+        sections: &Sections<'a>,
+        version: u8,
+        definitions: &'a [Vec<u8>],
+    ) -> Result<Self, DecodeError> {
         let readers = Column::ALL.map(|it| Reader::new(sections.of(Section::Column(it))));
         let [fields, values, raw] =
             [Section::Fields, Section::Values, Section::Raw].map(|section| sections.of(section));
         let lines = match version {
-            VERSION_FIELDS => Some((Lines::new(fields, values, raw)?, limits::BODY_BYTES_MAX)),
+            VERSION_FIELDS.. => {
+                let definitions = (version >= VERSION_DEFINED).then_some(definitions);
+                let lines = Lines::new(fields, values, raw, definitions)?;
+                Some((lines, limits::BODY_BYTES_MAX))
+            }
             _ => None,
         };
         Ok(Self { readers, lines, line: Vec::new() })
@@ -435,6 +460,19 @@ fn decode_streams(
         streams.push((stream, decode_info(reader)?));
     }
     Ok(streams)
+}
+
+/// What a source is, which a definition says: 0 where nothing is said, else one more than its place.
+fn defined_info(
+    reader: &mut Reader<'_>,
+    definitions: &[Vec<u8>],
+) -> Result<Option<SourceInfo>, DecodeError> {
+    let place = reader.length("definition of a source", definitions.len())?;
+    let Some(place) = place.checked_sub(1) else { return Ok(None) };
+    let mut reader = Reader::new(&definitions[place]);
+    let info = decode_info(&mut reader)?;
+    reader.finish("definition of a source")?;
+    Ok(info)
 }
 
 fn decode_info(reader: &mut Reader<'_>) -> Result<Option<SourceInfo>, DecodeError> {

@@ -5,8 +5,8 @@ use super::lines::{self, Lines};
 /// Takes lines apart and gives what is read of that; `None` if it can't be read.
 #[must_use]
 pub fn apart_and_back(lines: &[&[u8]]) -> Option<Vec<Vec<u8>>> {
-    let packed = lines::pack(&lines.concat(), lines.iter().map(|line| line.len()));
-    let mut fields = Lines::new(&packed.fields, &packed.values, &packed.raw).ok()?;
+    let packed = lines::pack(&lines.concat(), lines.iter().map(|line| line.len()), None);
+    let mut fields = Lines::new(&packed.fields, &packed.values, &packed.raw, None).ok()?;
     let mut back = Vec::new();
     for line in lines {
         let mut out = Vec::new();

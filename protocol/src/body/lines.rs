@@ -11,12 +11,16 @@ mod numbers;
 mod planes;
 mod read;
 mod scan;
+mod shapes;
 mod split;
 #[cfg(test)]
 mod tests;
 mod times;
 
 pub(super) use read::Lines;
+pub use shapes::Shapes;
+
+use std::sync::Arc;
 
 use crate::codec::put_varint;
 
@@ -52,6 +56,8 @@ enum Coding {
     Text = 6,
     /// Templates, and values of other fields between their literals.
     Split = 7,
+    /// As `Split`, where the first templates are definitions. Of the first field alone, from version 4 on.
+    Defined = 8,
 }
 
 /// A value's place in the bytes of all lines.
@@ -85,18 +91,36 @@ pub(super) struct Packed {
     pub(super) values: Vec<u8>,
     /// What varies and nothing makes smaller.
     pub(super) raw: Vec<u8>,
+    /// The templates that are definitions, in order.
+    pub(super) definitions: Vec<Arc<[u8]>>,
+    /// Bytes of those that were in a body before.
+    pub(super) told: usize,
+    /// Whether bases of numbers and texts stand among the values, so that the fields of bodies that are alike are the same.
+    is_apart: bool,
 }
 
-/// Takes lines apart: all of them one after the other, and how long each is.
-pub(super) fn pack(source: &[u8], lengths: impl Iterator<Item = usize>) -> Packed {
+impl Packed {
+    /// Where bases of numbers and texts stand.
+    fn varying<'a>(&'a mut self, fields: &'a mut Vec<u8>) -> &'a mut Vec<u8> {
+        if self.is_apart { &mut self.values } else { fields }
+    }
+}
+
+/// Takes lines apart: all of them one after the other, and how long each is. With what is remembered of lines before,
+/// templates that were met before are definitions.
+pub(super) fn pack(
+    source: &[u8],
+    lengths: impl Iterator<Item = usize>,
+    shapes: Option<&mut Shapes>,
+) -> Packed {
     let mut at = 0;
     let lines = lengths.map(|length| {
         at += length;
         Slice::new(at - length, at)
     });
-    let mut writer = choose::Writer::new(source, lines.collect());
     let mut fields = Vec::new();
-    let mut packed = Packed::default();
+    let mut packed = Packed { is_apart: shapes.is_some(), ..Packed::default() };
+    let mut writer = choose::Writer::new(source, lines.collect(), shapes);
     let mut count = 0;
     while writer.write_next(&mut fields, &mut packed) {
         count += 1;

@@ -4,17 +4,18 @@
 //! on where they ended, totals that grow by what is in them, a digest that is chained on the last. The node
 //! completes such a batch before anything else is done with it, so that no reader of the log ever needs
 //! another entry. Both ends begin anew with every hello of the lane: the first batch after it is complete.
-//! Bodies of samples are coded by those before (`coded`).
+//! Bodies of samples are coded by those before (`coded`), definitions of lines travel once (`definitions`).
 
 use std::borrow::Cow;
 
 use super::coded::LastBody;
-use super::{PROTOCOL_CODED, PROTOCOL_NEWEST};
+use super::definitions::Told;
+use super::{PROTOCOL_CODED, PROTOCOL_DEFINED, PROTOCOL_NEWEST};
 use crate::batch::{Batch, parts};
 use crate::codec::{DecodeError, Reader, put_varint, put_zigzag};
 use crate::entry::SentClock;
 use crate::header::{Clock, Codec, Counts, Header, Packing};
-use crate::header::{VERSION_FIELDS, VERSION_NUMBERED, VERSION_OLDEST};
+use crate::header::{VERSION_DEFINED, VERSION_FIELDS, VERSION_NUMBERED, VERSION_OLDEST};
 use crate::header::{decode_end, decode_span, encode_end, encode_span};
 use crate::identity::{BootId, Digest};
 use crate::limits;
@@ -30,6 +31,8 @@ pub struct LastBatch {
     batch: Option<(Header, Digest)>,
     /// `None` where bodies travel as they are.
     body: Option<LastBody>,
+    /// `None` where definitions do.
+    told: Option<Told>,
 }
 
 impl Default for LastBatch {
@@ -44,11 +47,13 @@ const FLAG_ZSTD: u8 = 2;
 const FLAG_GAPS: u8 = 4;
 /// The body is of version 2.
 const FLAG_BODY_2: u8 = 8;
-/// The body is coded by those before.
+/// The body is coded by those before; of version 4 its definitions are.
 const FLAG_CODED: u8 = 16;
 /// The body is of version 3.
 const FLAG_BODY_3: u8 = 32;
-const FLAGS: u8 = 63;
+/// The body is of version 4.
+const FLAG_BODY_4: u8 = 64;
+const FLAGS: u8 = 127;
 /// Bytes of the digest that travel: they tell that both ends completed the same.
 const DIGEST_BYTES: usize = 8;
 
@@ -56,16 +61,21 @@ impl LastBatch {
     /// Before the first batch of a session of this protocol version.
     #[must_use]
     pub fn new(protocol: u16) -> Self {
-        Self { batch: None, body: (protocol >= PROTOCOL_CODED).then(LastBody::default) }
+        let body = (protocol >= PROTOCOL_CODED).then(LastBody::default);
+        Self { batch: None, body, told: (protocol >= PROTOCOL_DEFINED).then(Told::default) }
     }
 
     /// The lane said hello: the next batch is complete.
     pub fn forget(&mut self) {
-        *self = Self { batch: None, body: self.body.as_ref().map(|_| LastBody::default()) };
+        let body = self.body.as_ref().map(|_| LastBody::default());
+        *self = Self { batch: None, body, told: self.told.as_ref().map(|_| Told::default()) };
     }
 
     fn note_body(&mut self, packing: Packing, body: &[u8]) {
-        self.body.iter_mut().for_each(|last| last.note(packing, body));
+        match packing.version {
+            VERSION_DEFINED => self.told.iter_mut().for_each(|told| told.note(packing, body)),
+            _ => self.body.iter_mut().for_each(|last| last.note(packing, body)),
+        }
     }
 
     /// A complete batch was sent, or came.
@@ -89,7 +99,10 @@ impl LastBatch {
             self.note_body(packing, body);
             return None;
         };
-        let coded = self.body.as_mut().and_then(|last| last.code(packing, body));
+        let coded = match packing.version {
+            VERSION_DEFINED => self.told.as_mut().and_then(|told| told.code(packing, body)),
+            _ => self.body.as_mut().and_then(|last| last.code(packing, body)),
+        };
         let mut out = Vec::with_capacity(64 + 16 * header.spans.len() + body.len());
         encode(&header, &last, (sent, coded.is_some()), &mut out);
         self.batch = Some((header, digest));
@@ -116,10 +129,13 @@ impl LastBatch {
         let body = match is_coded {
             false => Cow::Borrowed(body),
             true => {
-                let expected = "a session in which samples travel coded";
+                let expected = "a session in which bodies travel coded";
                 let none = DecodeError::Value { what, value: 0, expected };
-                let last = self.body.as_mut().ok_or(none)?;
-                Cow::Owned(last.decode(body, header.packing.unpacked)?)
+                Cow::Owned(match (header.packing.version, &mut self.told, &mut self.body) {
+                    (VERSION_DEFINED, Some(told), _) => told.decode(header.packing, body)?,
+                    (VERSION_DEFINED, None, _) | (_, _, None) => return Err(none),
+                    (_, _, Some(last)) => last.decode(body, header.packing.unpacked)?,
+                })
             }
         };
         let packed = u32::try_from(body.len()).unwrap_or(u32::MAX);
@@ -155,6 +171,7 @@ fn encode(header: &Header, last: &Header, (sent, is_coded): (SentClock, bool), o
             | flag(has_gaps, FLAG_GAPS)
             | flag(is_of(VERSION_NUMBERED), FLAG_BODY_2)
             | flag(is_of(VERSION_FIELDS), FLAG_BODY_3)
+            | flag(is_of(VERSION_DEFINED), FLAG_BODY_4)
             | flag(is_coded, FLAG_CODED),
     );
     put_since(out, header.lane_state, last.lane_state);
@@ -220,10 +237,11 @@ fn decode(
     let unpacked = u32::try_from(unpacked)
         .map_err(|_| outside("unpacked length", unpacked, "4 MiB at most"))?;
     let codec = if flags & FLAG_ZSTD == 0 { Codec::Plain } else { Codec::Zstd };
-    let version = match flags & (FLAG_BODY_2 | FLAG_BODY_3) {
+    let version = match flags & (FLAG_BODY_2 | FLAG_BODY_3 | FLAG_BODY_4) {
         0 => VERSION_OLDEST,
         FLAG_BODY_2 => VERSION_NUMBERED,
         FLAG_BODY_3 => VERSION_FIELDS,
+        FLAG_BODY_4 => VERSION_DEFINED,
         _ => return Err(outside("batch flags", u64::from(flags), "one version")),
     };
     let header = Header {

@@ -21,7 +21,7 @@ use headwater_certs::enrol::{EnrolResponse, Refusal, RefusalReason, frame};
 use headwater_certs::name::Pin;
 use headwater_certs::token::JoinToken;
 use headwater_protocol::batch::Batch;
-use headwater_protocol::body::BodyBuilder;
+use headwater_protocol::body::{BodyBuilder, Shapes};
 use headwater_protocol::chain::{Chain, Fresh, own_source};
 use headwater_protocol::codec::put_bytes;
 use headwater_protocol::entry::{Control, Entry, EntryKind, SentClock, WindowRules};
@@ -178,7 +178,15 @@ fn bodies() -> Vec<Vec<u8>> {
     assert_eq!(packing.version, 3, "so many lines are taken apart");
     header(&apart, packing).encode(&mut of_lines);
     of_lines.extend_from_slice(&packed);
-    vec![unsealed(1, 0), unsealed(1, 3), unsealed(2, 0), unsealed(2, 3), of_lines]
+    let mut of_known = Vec::new();
+    let mut shapes = Shapes::default();
+    let _ = apart.pack_apart(4, 0, &mut shapes);
+    let known = apart.pack_apart(4, 3, &mut shapes).expect("lines are taken apart");
+    header(&apart, known.packing).encode(&mut of_known);
+    of_known.extend_from_slice(&known.bytes);
+    let by_version = [(1, 0), (1, 3), (2, 0), (2, 3), (4, 0)];
+    let by_version = by_version.map(|(version, level)| unsealed(version, level));
+    [by_version.as_slice(), &[of_lines, of_known]].concat()
 }
 
 /// Lines in which every kind of field is found.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use headwater_protocol::batch::Batch;
 use headwater_protocol::body::fuzzing::apart_and_back;
-use headwater_protocol::body::{Body, BodyBuilder};
+use headwater_protocol::body::{Body, BodyBuilder, VERSION_DEFINED};
 use headwater_protocol::codec::Reader;
 use headwater_protocol::header::{Codec, Header};
 use headwater_protocol::identity::Digest;
@@ -19,8 +19,8 @@ use crate::memory::bounded;
 
 /// A decoded control frame: texts and streams of 192 KiB, an empty text taking 24 bytes for one.
 const CONTROL_BYTES_MAX: usize = 64 * limits::CONTROL_FRAME_BYTES_MAX;
-/// A decoded batch (`limits`): 16 MiB, and the columns that it is read from.
-pub(crate) const OPENED_BYTES_MAX: usize = (16 << 20) + limits::BODY_BYTES_MAX;
+/// A decoded batch (`limits`): 16 MiB, and the columns and definitions that it is read from.
+pub(crate) const OPENED_BYTES_MAX: usize = (16 << 20) + 2 * limits::BODY_BYTES_MAX;
 
 /// A stream of frames as it comes: heads, and what they announce.
 pub(crate) fn frames(mut bytes: &[u8]) {
@@ -102,7 +102,8 @@ pub(crate) fn sealed(reader: &mut Reader<'_>, most: usize) -> Option<Batch> {
     let mut header = Header::decode(reader).ok()?;
     let packed = reader.take("body", reader.left().min(most)).ok()?;
     header.packing.packed = u32::try_from(packed.len()).ok()?;
-    if header.packing.codec == Codec::Plain {
+    // From version 4 on, definitions stand before what is counted.
+    if header.packing.codec == Codec::Plain && header.packing.version < VERSION_DEFINED {
         header.packing.unpacked = header.packing.packed;
     }
     let batch = Batch::seal(header, packed, Digest([0; 32]));

@@ -6,6 +6,7 @@ use super::listed::Listed;
 use super::numbers::Numbers;
 use super::planes::Planes;
 use super::scan::Grain;
+use super::shapes::Shapes;
 use super::split::{Child, Split};
 use super::times;
 use super::{Coding, FIELDS_MAX, Packed, Slice};
@@ -17,6 +18,8 @@ pub(super) struct Writer<'a> {
     waiting: VecDeque<Child>,
     /// Fields that were written, and those that wait.
     fields: usize,
+    /// What is remembered of lines before: for the first field, which they are.
+    shapes: Option<&'a mut Shapes>,
 }
 
 /// Digits of a number at most: all of them fit into 63 bits.
@@ -27,15 +30,24 @@ const HEX_DIGITS_MIN: usize = 8;
 const LISTED_NUMBERS_MAX: usize = 256;
 
 impl<'a> Writer<'a> {
-    pub(super) fn new(source: &'a [u8], lines: Vec<Slice>) -> Self {
+    pub(super) fn new(source: &'a [u8], lines: Vec<Slice>, shapes: Option<&'a mut Shapes>) -> Self {
         let lines = Child { values: lines, grain: Grain::Leaf };
-        Self { source, waiting: VecDeque::from([lines]), fields: 1 }
+        Self { source, waiting: VecDeque::from([lines]), fields: 1, shapes }
     }
 
     /// Writes the next field; `false` if there is none.
     pub(super) fn write_next(&mut self, fields: &mut Vec<u8>, packed: &mut Packed) -> bool {
         let Some(Child { values, grain }) = self.waiting.pop_front() else { return false };
         put_varint(fields, values.len() as u64);
+        if let Some(shapes) = self.shapes.take() {
+            shapes.begin();
+            let (source, most) = (self.source, FIELDS_MAX - self.fields);
+            let split = Split::known(source, &values, grain, most, Some(shapes));
+            if let Some(split) = split {
+                self.put_split(split, fields, packed);
+                return true;
+            }
+        }
         if let Some(chosen) = Chosen::of(self.source, &values) {
             chosen.put(self.source, fields, packed);
             return true;
@@ -51,13 +63,7 @@ impl<'a> Writer<'a> {
         while finer != Grain::Whole {
             let most = FIELDS_MAX - self.fields;
             if let Some(split) = Split::of(self.source, &values, finer, most) {
-                // Those that wait come first.
-                let ahead = self.waiting.len() + 1;
-                fields.push(Coding::Split as u8);
-                split.put(self.source, ahead, fields);
-                Planes::of(&split.places).put(fields, packed);
-                self.fields += split.children.len();
-                self.waiting.extend(split.children);
+                self.put_split(split, fields, packed);
                 return true;
             }
             finer = finer.finer();
@@ -68,12 +74,28 @@ impl<'a> Writer<'a> {
         }
         true
     }
+
+    fn put_split(&mut self, split: Split, fields: &mut Vec<u8>, packed: &mut Packed) {
+        // Those that wait come first.
+        let ahead = self.waiting.len() + 1;
+        if split.is_defined() {
+            fields.push(Coding::Defined as u8);
+            split.put_defined(ahead, fields, packed);
+        } else {
+            fields.push(Coding::Split as u8);
+        }
+        split.put(self.source, ahead, fields);
+        Planes::of(&split.places).put(fields, packed);
+        self.fields += split.children.len();
+        self.waiting.extend(split.children);
+    }
 }
 
 fn put_listed(source: &[u8], listed: &Listed, fields: &mut Vec<u8>, packed: &mut Packed) {
     fields.push(Coding::Listed as u8);
-    put_varint(fields, listed.texts.len() as u64);
-    listed.texts.iter().for_each(|text| put_bytes(fields, text.of(source)));
+    let varying = packed.varying(fields);
+    put_varint(varying, listed.texts.len() as u64);
+    listed.texts.iter().for_each(|text| put_bytes(varying, text.of(source)));
     Planes::of(&listed.places).put(fields, packed);
 }
 
@@ -98,10 +120,11 @@ impl Chosen {
     /// `None` where a list, templates or texts remain.
     fn of(source: &[u8], values: &[Slice]) -> Option<Self> {
         let Some(first) = values.first() else { return Some(Self::Same(None)) };
-        if values.iter().all(|value| value.of(source) == first.of(source)) {
-            return Some(Self::Same(Some(*first)));
-        }
         let length = first.len();
+        if values.iter().all(|value| value.of(source) == first.of(source)) {
+            let told = (values.len() == 1).then(|| Self::single(source, values)).flatten();
+            return Some(told.unwrap_or(Self::Same(Some(*first))));
+        }
         let mut all = 0;
         for value in values {
             all |= kinds_of(value.of(source));
@@ -128,6 +151,20 @@ impl Chosen {
             .map(|value| times::parse(value.of(source)).filter(|(other, _)| *other == form));
         let times: Option<Vec<i64>> = times.map(|time| time.map(|(_, number)| number)).collect();
         times.map(|times| Self::Time(form, Numbers::of(&times)))
+    }
+
+    /// A single value that is told shorter by what it is.
+    fn single(source: &[u8], values: &[Slice]) -> Option<Self> {
+        let text = values[0].of(source);
+        if let Some(uuid) = (text.len() == 36).then(|| uuid(text)).flatten() {
+            return Some(Self::Uuid(uuid.to_vec()));
+        }
+        let all = kinds_of(text);
+        let is_hex = all & OTHER == 0 && all != DIGIT && all & (LOWER | UPPER) != (LOWER | UPPER);
+        if is_hex && text.len() >= HEX_DIGITS_MIN {
+            return Self::hex(source, values, text.len(), all & UPPER != 0);
+        }
+        None
     }
 
     /// Digits alone: as numbers, or as a list of few of them.
@@ -173,7 +210,7 @@ impl Chosen {
         match self {
             Self::Same(text) => {
                 fields.push(Coding::Same as u8);
-                put_bytes(fields, text.map_or(&[], |text| text.of(source)));
+                put_bytes(packed.varying(fields), text.map_or(&[], |text| text.of(source)));
             }
             Self::Listed(listed) => put_listed(source, listed, fields, packed),
             Self::Number { width, numbers } => {

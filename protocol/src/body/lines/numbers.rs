@@ -43,7 +43,7 @@ impl Numbers {
 
     pub(super) fn put(&self, fields: &mut Vec<u8>, packed: &mut Packed) {
         fields.push(self.kind);
-        put_zigzag(fields, self.base);
+        put_zigzag(packed.varying(fields), self.base);
         self.planes.put(fields, packed);
     }
 }
@@ -68,7 +68,7 @@ impl<'a> ReadNumbers<'a> {
             let (what, value) = ("kind of numbers", u64::from(kind));
             return Err(DecodeError::Value { what, value, expected: "0 or 1" });
         }
-        let base = fields.zigzag("base of numbers")?;
+        let base = streams.varying(fields).zigzag("base of numbers")?;
         Ok(Self { kind, base, planes: Read::take(fields, streams, count)? })
     }
 

@@ -74,6 +74,15 @@ pub(super) struct Read<'a> {
 pub(super) struct Streams<'a> {
     pub(super) values: Reader<'a>,
     pub(super) raw: Reader<'a>,
+    /// Whether bases of numbers and texts stand among the values.
+    pub(super) is_apart: bool,
+}
+
+impl<'a> Streams<'a> {
+    /// Where bases of numbers and texts stand.
+    pub(super) fn varying<'s>(&'s mut self, fields: &'s mut Reader<'a>) -> &'s mut Reader<'a> {
+        if self.is_apart { &mut self.values } else { fields }
+    }
 }
 
 impl<'a> Read<'a> {

@@ -1,5 +1,7 @@
 //! Lines, one after the other, from their fields. Nothing is taken in memory but what the fields are.
 
+use std::collections::BTreeMap;
+
 use super::numbers::ReadNumbers;
 use super::planes::{self, Streams};
 use super::times::Form;
@@ -43,10 +45,12 @@ enum Read<'a> {
     Split { templates: Vec<Template<'a>>, places: planes::Read<'a> },
 }
 
+/// Each slot: the literal before it, and its field.
+type Slots<'a> = Vec<(&'a [u8], usize)>;
+
 #[derive(Debug)]
 struct Template<'a> {
-    /// Each slot: the literal before it, and its field.
-    slots: Vec<(&'a [u8], usize)>,
+    slots: Slots<'a>,
     end: &'a [u8],
 }
 
@@ -54,7 +58,7 @@ const LOWER: &[u8; 16] = b"0123456789abcdef";
 const UPPER: &[u8; 16] = b"0123456789ABCDEF";
 
 impl<'a> Lines<'a> {
-    /// Reads what the fields are.
+    /// Reads what the fields are. Of version 4, templates may be definitions, of which an earlier one has none.
     ///
     /// # Errors
     /// For every malformed input.
@@ -62,17 +66,21 @@ impl<'a> Lines<'a> {
         fields: &'a [u8],
         values: &'a [u8],
         raw: &'a [u8],
+        definitions: Option<&'a [Vec<u8>]>,
     ) -> Result<Self, DecodeError> {
         if fields.is_empty() {
             return Ok(Self { fields: Vec::new(), cursors: Vec::new(), left: 0 });
         }
         let mut reader = Reader::new(fields);
         let count = reader.length("count of fields", FIELDS_MAX)?;
-        let mut streams = Streams { values: Reader::new(values), raw: Reader::new(raw) };
+        let (values, raw) = (Reader::new(values), Reader::new(raw));
+        let mut streams = Streams { values, raw, is_apart: definitions.is_some() };
         let mut fields = Vec::new();
         let mut parts = PARTS_MAX;
         for at in 0..count {
-            fields.push(Field::take(&mut reader, &mut streams, (count - at, &mut parts))?);
+            let definitions = definitions.filter(|_| at == 0).unwrap_or_default();
+            let left = (count - at, &mut parts);
+            fields.push(Field::take(&mut reader, &mut streams, left, definitions)?);
         }
         reader.finish("fields")?;
         streams.values.finish("values of fields")?;
@@ -187,18 +195,19 @@ impl<'a> Field<'a> {
         fields: &mut Reader<'a>,
         streams: &mut Streams<'a>,
         (left, parts): (usize, &mut usize),
+        definitions: &'a [Vec<u8>],
     ) -> Result<Self, DecodeError> {
         let count = fields.length("values of a field", VALUES_MAX)?;
-        let text =
-            |fields: &mut Reader<'a>| fields.bytes("text of a field", limits::BODY_BYTES_MAX);
+        let text = |it: &mut Reader<'a>| it.bytes("text of a field", limits::BODY_BYTES_MAX);
         let coding = match fields.u8("coding of a field")? {
-            code if code == Coding::Same as u8 => Read::Same(text(fields)?),
+            code if code == Coding::Same as u8 => Read::Same(text(streams.varying(fields))?),
             code if code == Coding::Listed as u8 => {
-                let listed = fields.length("texts of a list", LISTED_MAX.min(*parts))?;
+                let varying = streams.varying(fields);
+                let listed = varying.length("texts of a list", LISTED_MAX.min(*parts))?;
                 *parts -= listed;
-                let mut texts = Vec::with_capacity(listed.min(fields.left()));
+                let mut texts = Vec::with_capacity(listed.min(varying.left()));
                 for _ in 0..listed {
-                    texts.push(text(fields)?);
+                    texts.push(text(varying)?);
                 }
                 Read::Listed { texts, places: planes::Read::take(fields, streams, count)? }
             }
@@ -232,10 +241,60 @@ impl<'a> Field<'a> {
                 let templates = take_templates(fields, left, parts)?;
                 Read::Split { templates, places: planes::Read::take(fields, streams, count)? }
             }
+            code if code == Coding::Defined as u8 => {
+                let defined = fields.length("defined templates", definitions.len())?;
+                // Of templates without a slot there is none.
+                let first = fields.length("field of a slot", left)?;
+                let defined = &definitions[..defined];
+                let mut templates = defined_templates(defined, (first, left), parts)?;
+                templates.append(&mut take_templates(fields, left, parts)?);
+                Read::Split { templates, places: planes::Read::take(fields, streams, count)? }
+            }
             code => return Err(outside("coding of a field", code.into())),
         };
         Ok(Self { count, coding })
     }
+}
+
+/// Templates of definitions, whose slots are of fields from the first one on, in order of their first appearance.
+fn defined_templates<'a>(
+    definitions: &'a [Vec<u8>],
+    (first, left): (usize, usize),
+    parts: &mut usize,
+) -> Result<Vec<Template<'a>>, DecodeError> {
+    let mut fields: BTreeMap<u16, usize> = BTreeMap::new();
+    let mut templates = Vec::with_capacity(definitions.len());
+    for definition in definitions {
+        let mut reader = Reader::new(definition);
+        let (mut slots, end) = take_literals(&mut reader, 3, parts)?;
+        for slot in &mut slots {
+            let next = first + fields.len();
+            let field = *fields.entry(reader.u16("what a slot is of")?).or_insert(next);
+            if field == 0 || field >= left {
+                return Err(outside("field of a slot", field));
+            }
+            slot.1 = field;
+        }
+        reader.finish("definition")?;
+        templates.push(Template { slots, end });
+    }
+    Ok(templates)
+}
+
+/// The literals of a template, for each slot the one before it, and the one behind all of them. Each slot takes so many bytes
+/// at least.
+fn take_literals<'a>(
+    fields: &mut Reader<'a>,
+    each: usize,
+    parts: &mut usize,
+) -> Result<(Slots<'a>, &'a [u8]), DecodeError> {
+    let slots = fields.length("slots", (*parts).min(fields.left() / each))?;
+    *parts -= slots;
+    let mut literals = Vec::with_capacity(slots);
+    for _ in 0..slots {
+        literals.push((fields.bytes("literal", limits::BODY_BYTES_MAX)?, 0));
+    }
+    Ok((literals, fields.bytes("literal", limits::BODY_BYTES_MAX)?))
 }
 
 fn take_templates<'a>(
@@ -246,21 +305,14 @@ fn take_templates<'a>(
     let count = fields.length("templates", TEMPLATES_MAX)?;
     let mut templates = Vec::with_capacity(count.min(fields.left()));
     for _ in 0..count {
-        // Each slot takes two bytes at least.
-        let slots = fields.length("slots", (*parts).min(fields.left() / 2))?;
-        *parts -= slots;
-        let mut literals = Vec::with_capacity(slots);
-        for _ in 0..slots {
-            literals.push((fields.bytes("literal", limits::BODY_BYTES_MAX)?, 0));
-        }
-        let end = fields.bytes("literal", limits::BODY_BYTES_MAX)?;
-        for slot in &mut literals {
+        let (mut slots, end) = take_literals(fields, 2, parts)?;
+        for slot in &mut slots {
             slot.1 = fields.length("field of a slot", left - 1)?;
             if slot.1 == 0 {
                 return Err(outside("field of a slot", 0));
             }
         }
-        templates.push(Template { slots: literals, end });
+        templates.push(Template { slots, end });
     }
     Ok(templates)
 }

@@ -2,15 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::listed::Table;
 use super::scan::{Grain, hash};
-use super::{Slice, TEMPLATES_MAX, VALUES_MAX};
+use super::shapes::{Known, Shapes, literals};
+use super::{Packed, Slice, TEMPLATES_MAX, VALUES_MAX};
 use crate::codec::{put_bytes, put_varint};
 
 /// A field that was split.
 #[derive(Debug, Default)]
 pub(super) struct Split {
+    /// The first templates, which are definitions, and whether each was in a body before.
+    defined: Vec<(Arc<[u8]>, bool)>,
     templates: Vec<Template>,
     /// The template of each value.
     pub(super) places: Vec<u64>,
@@ -29,8 +33,8 @@ pub(super) struct Child {
 struct Template {
     /// One more than there are slots.
     literals: Vec<Slice>,
-    /// A place among the children for each slot, and which of the slots that were found it is.
-    children: Vec<(usize, usize)>,
+    /// A place among the children for each slot.
+    children: Vec<usize>,
 }
 
 /// What was found in values before it is known which of it is worth a template.
@@ -42,8 +46,25 @@ struct Scanned {
     ends: Vec<usize>,
     /// Per value the number of its literals.
     numbers: Vec<usize>,
-    /// Per number how many values have it, and the first of them.
-    seen: Vec<(usize, usize)>,
+    seen: Vec<Seen>,
+}
+
+/// What is to be split.
+#[derive(Clone, Copy)]
+struct Given<'a> {
+    source: &'a [u8],
+    values: &'a [Slice],
+    grain: Grain,
+}
+
+/// Values with the same literals.
+#[derive(Clone, Copy)]
+struct Seen {
+    hash: u64,
+    count: usize,
+    first: usize,
+    /// Whether such were met in batches before.
+    is_known: bool,
 }
 
 /// Values for which it is looked whether they are made alike.
@@ -52,23 +73,62 @@ const TRIED: usize = 256;
 impl Split {
     /// `None` where few values are made alike. There may be `most` new fields.
     pub(super) fn of(source: &[u8], values: &[Slice], grain: Grain, most: usize) -> Option<Self> {
-        if grain == Grain::Whole || values.len() < 2 {
+        match values.len() {
+            0 | 1 => None,
+            _ => Self::known(source, values, grain, most, None),
+        }
+    }
+
+    /// As `of`, of values that may be like those that were met before.
+    pub(super) fn known(
+        source: &[u8],
+        values: &[Slice],
+        grain: Grain,
+        most: usize,
+        mut shapes: Option<&mut Shapes>,
+    ) -> Option<Self> {
+        if grain == Grain::Whole {
             return None;
         }
         let tried = values.len().min(TRIED);
         let mut scanned = Scanned::default();
-        scanned.add(source, &values[..tried], grain);
-        if !scanned.is_worth_it(values, 4) {
+        scanned.add(source, &values[..tried], grain, shapes.as_deref());
+        let mut is_worth_it = scanned.is_worth_it(values, 4);
+        if is_worth_it {
+            scanned.add(source, &values[tried..], grain, shapes.as_deref());
+            is_worth_it = scanned.is_worth_it(values, 2) && scanned.slots.len() <= VALUES_MAX / 2;
+        }
+        if !is_worth_it && shapes.is_none() {
             return None;
         }
-        scanned.add(source, &values[tried..], grain);
-        if !scanned.is_worth_it(values, 2) || scanned.slots.len() > VALUES_MAX / 2 {
-            return None;
+        let varying = scanned.varying(source, shapes.as_deref());
+        let given = Given { source, values, grain };
+        let mut split = None;
+        if is_worth_it {
+            split = scanned.split(given, &varying, most, shapes.as_deref_mut());
         }
-        scanned.split(source, values, grain, most)
+        if let Some(shapes) = shapes {
+            scanned.note(given, &varying, shapes);
+        }
+        split
     }
 
-    /// Appends the templates; the first child is so many fields further on.
+    /// Whether templates of it are definitions.
+    pub(super) fn is_defined(&self) -> bool {
+        !self.defined.is_empty()
+    }
+
+    /// Hands the templates over that are definitions, and appends how many there are, and where the first child is.
+    pub(super) fn put_defined(&self, ahead: usize, fields: &mut Vec<u8>, packed: &mut Packed) {
+        put_varint(fields, self.defined.len() as u64);
+        put_varint(fields, ahead as u64);
+        for (definition, is_told) in &self.defined {
+            packed.told += if *is_told { definition.len() } else { 0 };
+            packed.definitions.push(Arc::clone(definition));
+        }
+    }
+
+    /// Appends the templates that are no definitions; the first child is so many fields further on.
     pub(super) fn put(&self, source: &[u8], ahead: usize, fields: &mut Vec<u8>) {
         put_varint(fields, self.templates.len() as u64);
         for template in &self.templates {
@@ -76,7 +136,7 @@ impl Split {
             for literal in &template.literals {
                 put_bytes(fields, literal.of(source));
             }
-            for (child, _) in &template.children {
+            for child in &template.children {
                 put_varint(fields, (ahead + child) as u64);
             }
         }
@@ -84,7 +144,7 @@ impl Split {
 }
 
 impl Scanned {
-    fn add(&mut self, source: &[u8], values: &[Slice], grain: Grain) {
+    fn add(&mut self, source: &[u8], values: &[Slice], grain: Grain, shapes: Option<&Shapes>) {
         for value in values {
             let from = self.slots.len();
             let hash = grain.slots(source, *value, &mut self.slots);
@@ -92,12 +152,14 @@ impl Scanned {
             // there could not be taken at all.
             let (ends, seen, count) = (&self.ends, &self.seen, self.slots.len() - from);
             let slots = |at: usize| ends[at] - at.checked_sub(1).map_or(0, |before| ends[before]);
-            let has_as_many = |number: usize| slots(seen[number].1) == count;
+            let has_as_many = |number: usize| slots(seen[number].first) == count;
             let (number, is_new) = self.table.number(hash, has_as_many);
             if is_new {
-                self.seen.push((0, self.ends.len()));
+                let slots = &self.slots[from..];
+                let is_known = shapes.is_some_and(|it| it.knows(hash, source, *value, slots));
+                self.seen.push(Seen { hash, count: 0, first: self.ends.len(), is_known });
             }
-            self.seen[number].0 += 1;
+            self.seen[number].count += 1;
             self.numbers.push(number);
             self.ends.push(self.slots.len());
         }
@@ -105,9 +167,10 @@ impl Scanned {
 
     /// Whether one in `share` values at least is made like another, and not of one slot alone.
     fn is_worth_it(&self, values: &[Slice], share: usize) -> bool {
-        let alike =
-            self.seen.iter().filter(|(count, first)| *count > 1 && !self.is_whole(values, *first));
-        share * alike.map(|(count, _)| count).sum::<usize>() >= self.numbers.len()
+        let is_alike =
+            |it: &&Seen| (it.count > 1 || it.is_known) && !self.is_whole(values, it.first);
+        let alike = self.seen.iter().filter(is_alike).map(|it| it.count);
+        share * alike.sum::<usize>() >= self.numbers.len()
     }
 
     /// Whether a value is one slot alone.
@@ -126,10 +189,23 @@ impl Scanned {
 
     /// Which of the slots of each number's first value differ in another value of that number, by their places among all.
     /// What does not is a literal.
-    fn varying(&self, source: &[u8]) -> Vec<bool> {
+    fn varying(&self, source: &[u8], shapes: Option<&Shapes>) -> Vec<bool> {
         let mut varying = vec![false; self.slots.len()];
         for (at, number) in self.numbers.iter().enumerate() {
-            let (first, slots) = (self.range_of(self.seen[*number].1), self.range_of(at));
+            let seen = self.seen[*number];
+            let (first, slots) = (self.range_of(seen.first), self.range_of(at));
+            if seen.first == at {
+                let known = shapes.filter(|_| seen.is_known);
+                known.iter().for_each(|it| {
+                    it.differ(
+                        seen.hash,
+                        source,
+                        &self.slots[slots.clone()],
+                        &mut varying[slots.clone()],
+                    );
+                });
+                continue;
+            }
             for (first, slot) in first.zip(slots) {
                 varying[first] =
                     varying[first] || self.slots[first].of(source) != self.slots[slot].of(source);
@@ -138,16 +214,29 @@ impl Scanned {
         varying
     }
 
-    fn split(self, source: &[u8], values: &[Slice], grain: Grain, most: usize) -> Option<Split> {
-        let varying = self.varying(source);
+    fn split(
+        &self,
+        Given { source, values, grain }: Given<'_>,
+        varying: &[bool],
+        most: usize,
+        mut shapes: Option<&mut Shapes>,
+    ) -> Option<Split> {
         let mut making = Making { most, ..Making::default() };
+        let mut templates: Vec<Option<usize>> = vec![None; self.seen.len()];
+        let known = self.seen.iter().enumerate().filter(|(_, it)| it.is_known);
+        for (number, seen) in known {
+            let varying = &varying[self.range_of(seen.first)];
+            let defined = shapes.as_mut().and_then(|it| it.define(seen.hash, varying));
+            if let Some(known) = defined {
+                templates[number] = Some(making.defined(known, grain)?);
+            }
+        }
         // What stands alone is a text of a field of its own.
         let mut alone: Option<usize> = None;
-        let mut templates: Vec<Option<usize>> = vec![None; self.seen.len()];
         for (at, value) in values.iter().enumerate() {
             let number = self.numbers[at];
-            let is_alone =
-                self.seen[number].0 == 1 || making.split.templates.len() == TEMPLATES_MAX - 1;
+            let is_alone = templates[number].is_none()
+                && (self.seen[number].count == 1 || making.places.len() >= TEMPLATES_MAX - 1);
             let known = if is_alone { alone } else { templates[number] };
             let template = match known {
                 Some(template) => template,
@@ -161,13 +250,29 @@ impl Scanned {
             };
             let split = &mut making.split;
             split.places.push(template as u64);
-            let children = &split.templates[template].children;
             let slots = if is_alone { std::slice::from_ref(value) } else { self.slots_of(at) };
-            for (child, slot) in children {
+            for (child, slot) in &making.places[template] {
                 split.children[*child].values.push(slots[*slot]);
             }
         }
         Some(making.split)
+    }
+
+    /// Remembers the kinds of lines that are new.
+    fn note(
+        &self,
+        Given { source, values, grain }: Given<'_>,
+        varying: &[bool],
+        shapes: &mut Shapes,
+    ) {
+        let is_new = |it: &&Seen| !it.is_known && !self.is_whole(values, it.first);
+        let kinds = self.seen.iter().filter(is_new).map(|it| {
+            let (value, slots) = (values[it.first], self.slots_of(it.first));
+            let keys = keys_of(source, value, slots, grain);
+            let keys = keys.into_iter().map(|key| (key & 0xffff) as u16).collect();
+            (it.hash, value, slots, &varying[self.range_of(it.first)], keys)
+        });
+        shapes.note(source, kinds);
     }
 }
 
@@ -175,20 +280,30 @@ impl Scanned {
 #[derive(Default)]
 struct Making {
     split: Split,
+    /// For each template its children, and which of the slots that were found each is.
+    places: Vec<Vec<(usize, usize)>>,
     /// Fields by what they are the values of.
     children: BTreeMap<u64, usize>,
     most: usize,
 }
 
 impl Making {
+    /// A template that is a definition. A reader numbers its children in the same way, in order of their first appearance.
+    fn defined(&mut self, known: Known, grain: Grain) -> Option<usize> {
+        let mut places = Vec::with_capacity(known.slots.len());
+        for (at, key) in known.slots {
+            places.push((self.child(Some(key.into()), grain.finer())?, at));
+        }
+        self.split.defined.push((known.definition, known.is_told));
+        self.places.push(places);
+        Some(self.places.len() - 1)
+    }
+
     /// The template of what is like nothing else: all of it is a value.
     fn alone(&mut self, value: Slice) -> Option<usize> {
         let child = self.child(None, Grain::Whole)?;
         let nothing = Slice { from: value.from, to: value.from };
-        self.split
-            .templates
-            .push(Template { literals: vec![nothing; 2], children: vec![(child, 0)] });
-        Some(self.split.templates.len() - 1)
+        Some(self.push(vec![nothing; 2], vec![(child, 0)]))
     }
 
     /// The template of a value and those like it, by its slots and which of them vary.
@@ -199,25 +314,20 @@ impl Making {
         (slots, varying): (&[Slice], &[bool]),
         grain: Grain,
     ) -> Option<usize> {
-        let between = literals(value, slots);
-        let is_object = grain == Grain::Leaf && value.of(source).first() == Some(&b'{');
-        let shape =
-            between.iter().fold(0, |shape, literal| hash(shape, &shape_of(literal.of(source))));
-        let mut children = Vec::with_capacity(slots.len());
-        for (at, literal) in
-            between.iter().take(slots.len()).enumerate().filter(|(at, _)| varying[*at])
-        {
-            // A leaf is told by its name, anything else by its place among the same marks.
-            let key = if is_object {
-                hash(1, literal.of(source))
-            } else {
-                hash(shape, &at.to_le_bytes())
-            };
-            children.push((self.child(Some(key), grain.finer())?, at));
+        let keys = keys_of(source, value, slots, grain);
+        let mut places = Vec::with_capacity(slots.len());
+        for (at, key) in keys.into_iter().enumerate().filter(|(at, _)| varying[*at]) {
+            places.push((self.child(Some(key | OWN), grain.finer())?, at));
         }
-        let slots: Vec<Slice> = children.iter().map(|(_, at)| slots[*at]).collect();
-        self.split.templates.push(Template { literals: literals(value, &slots), children });
-        Some(self.split.templates.len() - 1)
+        let slots: Vec<Slice> = places.iter().map(|(_, at)| slots[*at]).collect();
+        Some(self.push(literals(value, &slots).collect(), places))
+    }
+
+    fn push(&mut self, literals: Vec<Slice>, places: Vec<(usize, usize)>) -> usize {
+        let children = places.iter().map(|(child, _)| *child).collect();
+        self.split.templates.push(Template { literals, children });
+        self.places.push(places);
+        self.places.len() - 1
     }
 
     fn child(&mut self, key: Option<u64>, grain: Grain) -> Option<usize> {
@@ -236,11 +346,18 @@ impl Making {
     }
 }
 
-/// What stands before, between and behind slots.
-fn literals(value: Slice, slots: &[Slice]) -> Vec<Slice> {
-    let from = std::iter::once(value.from).chain(slots.iter().map(|slot| slot.to));
-    let to = slots.iter().map(|slot| slot.from).chain(std::iter::once(value.to));
-    from.zip(to).map(|(from, to)| Slice { from, to }).collect()
+/// Told apart from the keys of definitions, which have 16 bits.
+const OWN: u64 = 1 << 63;
+
+/// What each slot is of: a leaf is told by its name, anything else by its place among the same marks.
+fn keys_of(source: &[u8], value: Slice, slots: &[Slice], grain: Grain) -> Vec<u64> {
+    let is_object = grain == Grain::Leaf && value.of(source).first() == Some(&b'{');
+    let between: Vec<Slice> = literals(value, slots).collect();
+    if is_object {
+        return between[..slots.len()].iter().map(|it| hash(1, it.of(source))).collect();
+    }
+    let shape = between.iter().fold(0, |shape, it| hash(shape, &shape_of(it.of(source))));
+    (0..slots.len()).map(|at| hash(shape, &at.to_le_bytes())).collect()
 }
 
 /// A literal with every word made the same.

@@ -3,11 +3,11 @@ use crate::codec::DecodeError;
 
 fn packed(lines: &[&str]) -> Packed {
     let source = lines.concat();
-    pack(source.as_bytes(), lines.iter().map(|line| line.len()))
+    pack(source.as_bytes(), lines.iter().map(|line| line.len()), None)
 }
 
 fn read(packed: &Packed, count: usize, most: usize) -> Result<Vec<Vec<u8>>, DecodeError> {
-    let mut lines = Lines::new(&packed.fields, &packed.values, &packed.raw)?;
+    let mut lines = Lines::new(&packed.fields, &packed.values, &packed.raw, None)?;
     let mut read = Vec::new();
     for _ in 0..count {
         let mut line = Vec::new();
@@ -150,6 +150,6 @@ fn lines_that_were_made_to_have_one_hash_come_back_or_stay_as_they_are() {
     };
     let many: Vec<Vec<u8>> =
         (b'1'..=b'9').flat_map(|digit| lines.iter().map(move |line| with(line, digit))).collect();
-    let packed = pack(&many.concat(), many.iter().map(Vec::len));
+    let packed = pack(&many.concat(), many.iter().map(Vec::len), None);
     assert_eq!(read(&packed, many.len(), 1_000).expect("they come back"), many);
 }
