@@ -16,6 +16,9 @@ struct Lines {
     bytes: usize,
     lines: usize,
     stored: usize,
+    travelled: usize,
+    steady_lines: usize,
+    steady_travelled: usize,
     seal_ns: f64,
     open_ns: f64,
 }
@@ -38,18 +41,25 @@ pub(crate) fn measure(programs: &Programs, effort: Effort) -> Result<Section> {
             .collect()
     };
     let (large, small) = (run(&mix, LARGE_BYTES)?, run(&mix, BATCH_BYTES)?);
+    let little = run(&mix, LITTLE_BYTES)?;
     let (many, single) = (run(&events, BATCH_BYTES)?, run(&events, 0)?);
     let figures = vec![
         Figure::new("mix, 2.5 MiB a batch", "raw / stored", each(&large, ratio)),
         Figure::new("mix, 256 KiB a batch", "raw / stored", each(&small, ratio)),
+        Figure::new("mix, 8 KiB a batch", "raw / stored", each(&little, ratio)),
+        Figure::new("of those what travels", "raw / wire", each(&little, travels)),
         Figure::new("sealing the mix", "ns/B", each(&large, |it| by_byte(it, it.seal_ns))),
         Figure::new("opening it", "ns/B", each(&large, |it| by_byte(it, it.open_ns))),
-        Figure::new("6 KB event, 256 KiB a batch", "B", each(&many, stored))
+        Figure::new("6 KB event, 256 KiB a batch", "B", each(&many, steady))
             .limit("55, prototype with state".to_owned())
             .at_most(60.0),
-        Figure::new("6 KB event, one by one", "B", each(&single, stored))
+        Figure::new("with the first ones, before they were known", "B", each(&many, travelled)),
+        Figure::new("stored", "B", each(&many, stored)),
+        Figure::new("6 KB event, one by one", "B", each(&single, steady))
             .limit("75, prototype with state".to_owned())
             .at_most(80.0),
+        Figure::new("with the first ones, before they were known", "B", each(&single, travelled)),
+        Figure::new("stored", "B", each(&single, stored)),
     ];
     Ok(Section {
         title: "Lines by themselves",
@@ -59,8 +69,9 @@ pub(crate) fn measure(programs: &Programs, effort: Effort) -> Result<Section> {
             effort.sealed_mib
         ),
         notes: vec![
-            "A stored body needs no other batch to be read. The prototype kept templates and lists of strings from \
-             batch to batch."
+            "A stored body needs no other batch to be read; what both ends of a session know already does not travel (ADR \
+             11). Events: bytes of bodies as they travel, of the second half of the file. The prototype kept templates and \
+             lists of strings from batch to batch, in what is stored as well."
                 .to_owned(),
         ],
         figures,
@@ -70,6 +81,8 @@ pub(crate) fn measure(programs: &Programs, effort: Effort) -> Result<Section> {
 /// Bytes of lines in a batch, as the one that a full agent seals, and as LIMITS was measured with.
 const LARGE_BYTES: usize = 2560 << 10;
 const BATCH_BYTES: usize = 256 << 10;
+/// As a host that writes 35 lines a second.
+const LITTLE_BYTES: usize = 8 << 10;
 
 fn each(runs: &[Lines], figure: impl Fn(&Lines) -> f64) -> Vec<f64> {
     runs.iter().map(figure).collect()
@@ -78,6 +91,21 @@ fn each(runs: &[Lines], figure: impl Fn(&Lines) -> f64) -> Vec<f64> {
 #[expect(clippy::cast_precision_loss, reason = "files of less than a PiB")]
 fn ratio(lines: &Lines) -> f64 {
     lines.bytes as f64 / lines.stored as f64
+}
+
+#[expect(clippy::cast_precision_loss, reason = "files of less than a PiB")]
+fn travels(lines: &Lines) -> f64 {
+    lines.bytes as f64 / lines.travelled as f64
+}
+
+#[expect(clippy::cast_precision_loss, reason = "files of less than a PiB")]
+fn travelled(lines: &Lines) -> f64 {
+    lines.travelled as f64 / lines.lines as f64
+}
+
+#[expect(clippy::cast_precision_loss, reason = "files of less than a PiB")]
+fn steady(lines: &Lines) -> f64 {
+    lines.steady_travelled as f64 / lines.steady_lines as f64
 }
 
 #[expect(clippy::cast_precision_loss, reason = "files of less than a PiB")]
