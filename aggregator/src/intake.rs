@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Instant;
 
 use headwater_protocol::identity::DeviceId;
-use headwater_protocol::wire::CloseCode;
+use headwater_protocol::wire::{CloseCode, Shelf};
 use tokio::sync::Semaphore;
 
 use crate::clock::wall_us;
@@ -81,6 +81,8 @@ struct Context {
     sessions: Sessions,
     pool: Pool,
     openings: Openings,
+    /// What lines of all devices have in common.
+    shelf: Arc<Shelf>,
     /// Faults of devices: logged, and audited where they lie about who they are.
     fault_noted: Pace,
     /// Refused handshakes of strangers.
@@ -118,7 +120,9 @@ impl IntakeHandle {
         })?;
         let sessions = Sessions::new(options.metrics.clone());
         let (pool, openings, fault_noted, refusal_noted) = Default::default();
-        let context = Context { options, sessions, pool, openings, fault_noted, refusal_noted };
+        let shelf = Arc::default();
+        let context =
+            Context { options, sessions, pool, openings, shelf, fault_noted, refusal_noted };
         let context = Arc::new(context);
         tokio::spawn(accept(endpoint.clone(), Arc::clone(&context)));
         Ok(Self { endpoint, address, context })

@@ -39,7 +39,7 @@ pub const DEFINITIONS_MAX: usize = 1024;
 /// Bytes of what is not definitions in a body that travels by what is like it in those before. Such a body is not packed.
 pub const ECHOED_BYTES_MAX: usize = 16 << 10;
 /// Bytes of such bodies that both ends remember.
-pub const ECHOES_BYTES_MAX: usize = 32 << 10;
+pub const ECHOES_BYTES_MAX: usize = 16 << 10;
 /// Series in one batch's dictionary: 256 mounts with 16 series each.
 pub const SERIES_PER_BATCH_MAX: usize = 4096;
 /// Labels of one series or one device.

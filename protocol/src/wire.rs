@@ -11,6 +11,7 @@ mod abbreviated;
 mod acks;
 mod coded;
 mod definitions;
+mod shelf;
 
 use std::collections::BTreeMap;
 
@@ -28,6 +29,7 @@ use crate::position::{Check, Mark, Stream};
 
 pub use abbreviated::{Abbreviated, LastBatch};
 pub use acks::{AbbreviatedAck, LastAck};
+pub use shelf::Shelf;
 
 /// The TLS application protocol of agents.
 pub const ALPN: &[u8] = b"headwater/1";

@@ -3,6 +3,8 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
+use std::sync::Arc;
+
 use headwater_protocol::batch::Batch;
 use headwater_protocol::body::{Body, BodyBuilder, Shapes, VERSION_DEFINED};
 use headwater_protocol::entry::SentClock;
@@ -11,7 +13,9 @@ use headwater_protocol::identity::{BootId, DeviceId, Digest, Epoch, Lane, Seq, T
 use headwater_protocol::limits;
 use headwater_protocol::position::{Check, Mark, Run, SourceId, Stream};
 use headwater_protocol::record::{Content, Fingerprint, Line, Part, SourceInfo};
-use headwater_protocol::wire::{Abbreviated, Frame, FrameHead, LastBatch, PROTOCOL_FIELDS};
+use headwater_protocol::wire::{
+    Abbreviated, Frame, FrameHead, LastBatch, PROTOCOL_FIELDS, PROTOCOL_NEWEST, Shelf,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -152,6 +156,32 @@ fn what_was_forgotten_by_one_end_is_refused() {
     let batch = world.seal(&known, 3);
     let next = world.sender.abbreviate(SentClock::default(), batch.bytes()).unwrap();
     assert!(world.node.complete(&next).is_err());
+}
+
+#[test]
+fn sessions_of_a_node_share_what_they_know() {
+    let shelf = Arc::new(Shelf::default());
+    let mut worlds: Vec<World> = (0..4).map(|_| World::default()).collect();
+    for world in &mut worlds {
+        world.node = LastBatch::shared(PROTOCOL_NEWEST, Arc::clone(&shelf));
+    }
+    let known: Vec<String> = (0..40).map(|at| event(at, 4)).collect();
+    for world in &mut worlds {
+        (0..3).for_each(|_| assert!(world.send(&known, 3) > 0));
+    }
+    // Four kinds, and a file.
+    assert_eq!(shelf.count(), 5);
+    drop(worlds);
+    // What no session remembers makes room.
+    let mut world = World::default();
+    world.node = LastBatch::shared(PROTOCOL_NEWEST, Arc::clone(&shelf));
+    for round in 0..80 {
+        let lines: Vec<String> = (0..90)
+            .map(|at| format!("{} {} took {at} s", "abcdefghij ".repeat(1 + round), "x".repeat(at)))
+            .collect();
+        (0..3).for_each(|_| assert!(world.send(&lines, 3) > 0));
+    }
+    assert!(shelf.count() < 3_000, "{}", shelf.count());
 }
 
 #[test]

@@ -62,7 +62,8 @@ struct Reading<'a> {
 impl Reading<'_> {
     async fn run(self, hello: LaneHello, mut recv: RecvStream) -> Result<(), End> {
         self.hello(hello).await?;
-        let mut last = LastBatch::new(self.session.protocol);
+        let shelf = Arc::clone(&self.session.node.shelf);
+        let mut last = LastBatch::shared(self.session.protocol, shelf);
         while let Some((frame, bytes)) = frames::read(&mut recv).await? {
             match frame {
                 Frame::LaneHello(hello) => {

@@ -7,9 +7,11 @@
 //! Bodies of samples are coded by those before (`coded`), definitions of lines travel once (`definitions`).
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use super::coded::LastBody;
 use super::definitions::Told;
+use super::shelf::Shelf;
 use super::{PROTOCOL_CODED, PROTOCOL_DEFINED, PROTOCOL_NEWEST};
 use crate::batch::{Batch, parts};
 use crate::codec::{DecodeError, Reader, put_varint, put_zigzag};
@@ -61,14 +63,25 @@ impl LastBatch {
     /// Before the first batch of a session of this protocol version.
     #[must_use]
     pub fn new(protocol: u16) -> Self {
+        Self::with(protocol, None)
+    }
+
+    /// As `new`, of a node, whose sessions share definitions.
+    #[must_use]
+    pub fn shared(protocol: u16, shelf: Arc<Shelf>) -> Self {
+        Self::with(protocol, Some(shelf))
+    }
+
+    fn with(protocol: u16, shelf: Option<Arc<Shelf>>) -> Self {
         let body = (protocol >= PROTOCOL_CODED).then(LastBody::default);
-        Self { batch: None, body, told: (protocol >= PROTOCOL_DEFINED).then(Told::default) }
+        let told = (protocol >= PROTOCOL_DEFINED).then(|| Told::new(shelf));
+        Self { batch: None, body, told }
     }
 
     /// The lane said hello: the next batch is complete.
     pub fn forget(&mut self) {
         let body = self.body.as_ref().map(|_| LastBody::default());
-        *self = Self { batch: None, body, told: self.told.as_ref().map(|_| Told::default()) };
+        *self = Self { batch: None, body, told: self.told.as_ref().map(Told::anew) };
     }
 
     fn note_body(&mut self, packing: Packing, body: &[u8]) {

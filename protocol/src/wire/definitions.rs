@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use zstd::zstd_safe::{DCtx, DParameter};
 
+use super::shelf::Shelf;
 use crate::body::definitions;
 use crate::codec::{DecodeError, Reader, put_bytes, put_varint};
 use crate::header::{Codec, Packing};
@@ -30,6 +31,8 @@ pub(super) struct Told {
     bytes: usize,
     /// What else was in the last bodies, of those that were small and not packed.
     echoes: Vec<u8>,
+    /// What it shares with other sessions.
+    shelf: Option<Arc<Shelf>>,
 }
 
 /// Follows as it is.
@@ -42,6 +45,16 @@ const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 const LEVEL: i32 = 6;
 
 impl Told {
+    /// Nothing is known yet. Definitions are shared by all who have the shelf.
+    pub(super) fn new(shelf: Option<Arc<Shelf>>) -> Self {
+        Self { shelf, ..Self::default() }
+    }
+
+    /// Nothing is known any more.
+    pub(super) fn anew(&self) -> Self {
+        Self::new(self.shelf.clone())
+    }
+
     /// A complete batch was sent, or came.
     pub(super) fn note(&mut self, packing: Packing, body: &[u8]) {
         let mut reader = Reader::new(body);
@@ -166,7 +179,8 @@ impl Told {
     }
 
     fn remember(&mut self, definition: &[u8]) -> Arc<[u8]> {
-        let definition: Arc<[u8]> = definition.into();
+        let shared = self.shelf.as_ref().map(|shelf| shelf.shared(definition));
+        let definition = shared.unwrap_or_else(|| definition.into());
         self.bytes += definition.len();
         self.all.push_back(Arc::clone(&definition));
         self.numbers.insert(Arc::clone(&definition), self.next);

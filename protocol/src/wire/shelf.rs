@@ -1,0 +1,49 @@
+//! Definitions that the sessions of a node share: hosts of a fleet run the same programs, which write the same lines.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Each definition that a session remembers, once.
+///
+/// Shared by the tasks of all sessions: a session takes it for a moment when it is told something new, which is rare once its
+/// host is known.
+#[derive(Debug, Default)]
+pub struct Shelf(Mutex<Shelved>);
+
+#[derive(Debug, Default)]
+struct Shelved {
+    all: BTreeSet<Arc<[u8]>>,
+    /// How many there were when it was last looked which of them no session remembers any more.
+    swept: usize,
+}
+
+/// Definitions below which it is not worth looking.
+const SWEPT_MIN: usize = 1024;
+
+impl Shelf {
+    /// Definitions that are kept.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.lock().all.len()
+    }
+
+    /// A definition, which is the same in memory for all who ask.
+    pub(super) fn shared(&self, definition: &[u8]) -> Arc<[u8]> {
+        let mut shelved = self.lock();
+        if let Some(known) = shelved.all.get(definition) {
+            return Arc::clone(known);
+        }
+        if shelved.all.len() >= 2 * shelved.swept.max(SWEPT_MIN) {
+            shelved.all.retain(|definition| Arc::strong_count(definition) > 1);
+            shelved.swept = shelved.all.len();
+        }
+        let definition: Arc<[u8]> = definition.into();
+        shelved.all.insert(Arc::clone(&definition));
+        definition
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shelved> {
+        // Whoever panicked has left a set that is one.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
