@@ -1,13 +1,18 @@
 //! Enrolment by no agent: any name, and from any address of loopback, each of which the aggregator counts by
-//! itself.
+//! itself; or without a network, of fleets that it would let in too slowly.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use headwater_aggregator::registry::{Actor, Applicant, Registry};
+use headwater_certs::authority::Authority;
 use headwater_certs::csr::DeviceKey;
 use headwater_certs::enrol::{
-    self, Binding, EnrolRequest, EnrolResponse, Exporter, FRAME_HEADER_BYTES, MachineFacts, Refusal,
+    self, Binding, EnrolRequest, EnrolResponse, Enrolment, Exporter, FRAME_HEADER_BYTES,
+    MachineFacts, Refusal,
 };
 use headwater_certs::identity::DeviceIdentity;
 use headwater_certs::tls::{Clock, enrol_client_config};
@@ -61,5 +66,63 @@ pub async fn enrol(
             Ok(enrolment.into_identity(&key, token.pins(), Clock::default().now()).unwrap())
         }
         EnrolResponse::Refused(refusal) => Err(refusal),
+    }
+}
+
+/// Registry and authority of an aggregator that does not run: over the network it lets 600 devices in per minute.
+#[derive(Debug)]
+pub struct Registrar<'a> {
+    registry: Registry,
+    authority: Authority,
+    token: &'a JoinToken,
+}
+
+impl<'a> Registrar<'a> {
+    /// Opens the data folder of an aggregator that made a token for many.
+    ///
+    /// # Panics
+    /// If the aggregator runs.
+    #[must_use]
+    pub fn open(data: &Path, token: &'a JoinToken) -> Self {
+        let registry = Registry::open(&data.join("control.redb")).unwrap();
+        let authority = Authority::load(&data.join("ca")).unwrap();
+        Self { registry, authority, token }
+    }
+
+    /// Enrols a device as the aggregator does, with a key and a certificate of its own.
+    ///
+    /// # Panics
+    /// If it is refused.
+    #[must_use]
+    pub fn enrol(&self, name: &str) -> DeviceIdentity {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let at_us = i64::try_from(now.as_micros()).unwrap();
+        let key = DeviceKey::generate().unwrap();
+        let request = EnrolRequest {
+            token_id: self.token.id(),
+            secret: self.token.secret().clone(),
+            // Looked at by the network side alone.
+            binding: serde_json::from_str(&format!("{:?}", "0".repeat(32))).unwrap(),
+            csr_der: key.csr_der().unwrap().to_vec(),
+            host_name: name.to_owned(),
+            labels: BTreeMap::new(),
+            machine: MachineFacts::default(),
+        };
+        let applicant = Applicant {
+            request: &request,
+            authority: &self.authority,
+            life: Duration::from_secs(24 * 60 * 60),
+            actor: Actor { name: "tests".to_owned(), source: String::new(), at_us },
+        };
+        let enrolled = self.registry.enrol(&applicant).unwrap();
+        let enrolment = Enrolment {
+            device: enrolled.uuid,
+            trust_domain: self.authority.trust_domain().clone(),
+            chain: enrolled.issued.chain.iter().map(Into::into).collect(),
+            bundle: self.authority.bundle().iter().map(Into::into).collect(),
+            addresses: self.token.addresses().to_vec(),
+            server_time_unix_ms: u64::try_from(now.as_millis()).unwrap(),
+        };
+        enrolment.into_identity(&key, self.token.pins(), Clock::default().now()).unwrap()
     }
 }

@@ -85,9 +85,14 @@ impl Peer {
 
     /// Says hello, and opens a stream for a lane if it is welcomed.
     pub async fn may_greet(&mut self) -> Option<Bidi> {
+        self.may_greet_as(hello(1, 1)).await
+    }
+
+    /// Says a hello, and opens a stream for a lane if it is welcomed.
+    pub async fn may_greet_as(&mut self, hello: Hello) -> Option<Bidi> {
         let (send, recv) = self.connection.open_bi().await.ok()?;
         let mut stream = Bidi { send, recv };
-        stream.say(&Frame::Hello(hello(1, 1)).encode()).await;
+        stream.say(&Frame::Hello(hello).encode()).await;
         let answer = stream.hear().await;
         self.greeting = Some(stream);
         if !matches!(answer, Some(Frame::Welcome(_))) {

@@ -7,19 +7,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use headwater_aggregator::registry::{Actor, Applicant, Registry};
-use headwater_certs::authority::Authority;
-use headwater_certs::csr::DeviceKey;
-use headwater_certs::enrol::{EnrolRequest, Enrolment, MachineFacts};
 use headwater_certs::identity::DeviceIdentity;
-use headwater_certs::tls::Clock;
 use headwater_certs::token::JoinToken;
 use headwater_protocol::identity::Lane;
 use headwater_protocol::wire::{Frame, LaneHello};
 use headwater_tests::aggregator::Aggregator;
 use headwater_tests::draws::{Draws, seed_of_this_run};
+use headwater_tests::joining::Registrar;
 use headwater_tests::peer::{Bidi, Peer, batch, client_endpoint, device_of, frame_of};
 use headwater_tests::waiting::DEADLINE;
 use quinn::Endpoint;
@@ -45,7 +41,10 @@ fn a_fleet_that_comes_back_at_once_is_served_within_the_memory_limit() {
     let token = aggregator.json(&["tokens", "create", "--uses", &devices.to_string()]);
     let token = JoinToken::parse(token["token"].as_str().unwrap()).unwrap();
     aggregator.stop();
-    let herd = enrolled(devices, &token, &aggregator);
+    let registrar = Registrar::open(&aggregator.data(), &token);
+    let herd: Vec<_> =
+        (0..devices).map(|number| registrar.enrol(&format!("herd-{number}"))).collect();
+    drop(registrar);
     aggregator.start_and_wait();
 
     let address = aggregator.intake_address();
@@ -136,42 +135,4 @@ impl Device {
         let answer = lane.hear().await;
         matches!(answer, Some(Frame::Ack(_))).then_some((peer, lane))
     }
-}
-
-/// Devices by the registry itself: enrolment over the network lets 600 in per minute.
-fn enrolled(devices: usize, token: &JoinToken, aggregator: &Aggregator) -> Vec<DeviceIdentity> {
-    let registry = Registry::open(&aggregator.data().join("control.redb")).unwrap();
-    let authority = Authority::load(&aggregator.data().join("ca")).unwrap();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    let at_us = i64::try_from(now.as_micros()).unwrap();
-    let enrol = |number| {
-        let key = DeviceKey::generate().unwrap();
-        let request = EnrolRequest {
-            token_id: token.id(),
-            secret: token.secret().clone(),
-            // Looked at by the network side alone.
-            binding: serde_json::from_str(&format!("{:?}", "0".repeat(32))).unwrap(),
-            csr_der: key.csr_der().unwrap().to_vec(),
-            host_name: format!("herd-{number}"),
-            labels: Default::default(),
-            machine: MachineFacts::default(),
-        };
-        let applicant = Applicant {
-            request: &request,
-            authority: &authority,
-            life: Duration::from_secs(24 * 60 * 60),
-            actor: Actor { name: "herd".to_owned(), source: String::new(), at_us },
-        };
-        let enrolled = registry.enrol(&applicant).unwrap();
-        let enrolment = Enrolment {
-            device: enrolled.uuid,
-            trust_domain: authority.trust_domain().clone(),
-            chain: enrolled.issued.chain.iter().map(Into::into).collect(),
-            bundle: authority.bundle().iter().map(Into::into).collect(),
-            addresses: token.addresses().to_vec(),
-            server_time_unix_ms: u64::try_from(now.as_millis()).unwrap(),
-        };
-        enrolment.into_identity(&key, token.pins(), Clock::default().now()).unwrap()
-    };
-    (0..devices).map(enrol).collect()
 }

@@ -1,0 +1,151 @@
+//! One device: it has a session whenever it can, and sends a tick at each interval.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use headwater_certs::identity::DeviceIdentity;
+use headwater_protocol::identity::Lane;
+use headwater_protocol::wire::{Frame, LaneHello, LaneState};
+use headwater_tests::draws::Draws;
+use headwater_tests::forged::{Chain, LaneStream, Saying};
+use headwater_tests::peer::{Bidi, Peer, device_of};
+use quinn::Endpoint;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use crate::standing::Standing;
+
+/// What a device does, and how often.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Habits {
+    /// Between two ticks.
+    pub(crate) interval: Duration,
+    /// Files that it reads.
+    pub(crate) files: u8,
+}
+
+/// A device, and the socket that it uses.
+#[derive(Debug)]
+pub(crate) struct Device {
+    pub(crate) identity: DeviceIdentity,
+    pub(crate) saying: Saying,
+    pub(crate) habits: Habits,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) address: String,
+    pub(crate) draws: Draws,
+}
+
+impl Device {
+    /// Sends from `first` on, until it is aborted.
+    pub(crate) async fn live(mut self, first: Duration, standing: Arc<Standing>) {
+        let mut next = Instant::now() + first;
+        sleep(first).await;
+        let (mut live, mut bulk) = (None, None);
+        let (mut tries, mut session) = (0, 0);
+        loop {
+            let mut is_served = false;
+            if let Some(mut open) = self.open(&mut live, &mut bulk).await {
+                while open.send(&mut live, &mut bulk).await.is_some() {
+                    if !is_served {
+                        standing.serve(session);
+                        (is_served, tries, session) = (true, 0, session + 1);
+                    }
+                    while next <= Instant::now() {
+                        next += self.habits.interval;
+                    }
+                    if open.ends_before(next).await {
+                        break;
+                    }
+                }
+            }
+            sleep(self.pause(tries)).await;
+            tries += 1;
+        }
+    }
+
+    /// Any part of a pause that doubles up to the longest, as the agent does it.
+    fn pause(&mut self, tries: u32) -> Duration {
+        let pause = FIRST_PAUSE.saturating_mul(1 << tries.min(10)).min(LONGEST_PAUSE);
+        let millis = u64::try_from(pause.as_millis()).unwrap();
+        Duration::from_millis(self.draws.of(0..millis + 1))
+    }
+
+    /// A session with its lanes. `None` if it does not come so far.
+    async fn open(&self, live: &mut Option<Chain>, bulk: &mut Option<Chain>) -> Option<Open> {
+        let opening = async {
+            let (endpoint, address) = (&self.endpoint, &self.address);
+            let peer = Peer::connect_from(endpoint, &self.identity, address).await;
+            let mut peer = peer.ok()?;
+            let stream = peer.may_greet_as(self.saying.hello()).await?;
+            let live_stream = self.take_up(stream, Lane::Live, live).await?;
+            let mut bulk_stream = None;
+            if self.habits.files > 0 {
+                let stream = peer.try_open(CONNECT_TIMEOUT).await?;
+                let is_first = bulk.is_none();
+                bulk_stream = Some(self.take_up(stream, Lane::Bulk, bulk).await?);
+                if let Some(chain) = bulk.as_mut().filter(|_| is_first) {
+                    chain.seal(&chain.files(self.habits.files));
+                }
+            }
+            Some(Open { peer, live: live_stream, bulk: bulk_stream })
+        };
+        timeout(CONNECT_TIMEOUT, opening).await.ok().flatten()
+    }
+
+    /// Opens a lane on a stream, and goes on with its chain.
+    async fn take_up(
+        &self,
+        mut stream: Bidi,
+        lane: Lane,
+        chain: &mut Option<Chain>,
+    ) -> Option<LaneStream> {
+        stream.say(&Frame::LaneHello(LaneHello { lane, receipt: None }).encode()).await;
+        let state: LaneState = match stream.hear().await? {
+            Frame::LaneState(state) => state,
+            _ => return None,
+        };
+        match chain {
+            Some(chain) => chain.resume(&state),
+            None => *chain = Some(Chain::new(device_of(&self.identity), &self.saying, &state)),
+        }
+        Some(LaneStream::new(stream))
+    }
+}
+
+/// The agent's own pauses between tries.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// The agent's own patience with a handshake and a hello.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A session that was opened.
+struct Open {
+    peer: Peer,
+    live: LaneStream,
+    bulk: Option<LaneStream>,
+}
+
+impl Open {
+    /// Sends what waits, or else a tick, and waits for the acks. `None` if the session has ended.
+    async fn send(&mut self, live: &mut Option<Chain>, bulk: &mut Option<Chain>) -> Option<()> {
+        if let (Some(chain), Some(stream)) = (bulk, &mut self.bulk) {
+            chain.send(stream).await.ok()?;
+        }
+        let chain = live.as_mut()?;
+        if chain.is_unacked() {
+            return chain.send(&mut self.live).await.ok();
+        }
+        for body in chain.tick() {
+            chain.seal(&body);
+            chain.send(&mut self.live).await.ok()?;
+        }
+        Some(())
+    }
+
+    /// Waits for a moment. Returns whether the session ended before.
+    async fn ends_before(&self, moment: Instant) -> bool {
+        tokio::select! {
+            () = sleep_until(moment) => false,
+            _ = self.peer.closed() => true,
+        }
+    }
+}
