@@ -1,10 +1,13 @@
 //! The measured claims: `make bench`, or `cargo run --release -p headwater-benches -- --quick` for a look.
 //!
 //! Real programs, built as they ship, on loopback: a log file from its first byte to the last ack, an
-//! idle agent, the ack at low load against the bare disk, the console with a thousand devices, what a kill
-//! costs with a GiB stored, what averages take on one core, and what samples take by themselves. It prints tables, writes
+//! idle agent, the ack at low load against the bare disk, the console with a thousand devices,
+//! what a kill costs with a GiB stored, what averages take on one core, and what samples take by themselves.
+//! It prints tables, writes
 //! `benches/results/results.json` and, if all was measured in full, `docs/benchmarks.md`; it ends with 1
-//! if the median of a figure misses its goal. Goals are bounds of CPU, memory and ratios within one run; never of the wall clock.
+//! if the median of a figure misses its goal, or is more than a fifth worse than what `benches/results/recorded.json` says of it.
+//! Both are of CPU, memory and ratios within one run; never of the wall clock. `--record` writes that file, in part if only
+//! some claims are measured: `cargo run --release -p headwater-benches -- --record commits`.
 //!
 //! `HEADWATER_BENCH_MIB` sets the size of the log, `HEADWATER_BENCH_DIR` the folder whose disk is used.
 //! As root it runs in a network namespace of its own, whose loopback counts every byte on the wire.
@@ -19,12 +22,12 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use measure::{
     Effort, ack, averages, commits, console, events, idle, lines, restart, samples, throughput,
 };
-use report::{Machine, Report};
+use report::{Machine, Recorded, Report};
 use site::Programs;
 
 fn main() -> Result<ExitCode> {
@@ -55,7 +58,7 @@ fn main() -> Result<ExitCode> {
         });
     }
     machine.look_again();
-    let report = Report { machine, command: asked.command, sections };
+    let report = Report { machine, command: asked.command.clone(), sections };
     let mut out = std::io::stdout().lock();
     report.print(&mut out)?;
     report.write_results(root)?;
@@ -66,7 +69,24 @@ fn main() -> Result<ExitCode> {
     for figure in &missed {
         writeln!(out, "\nmissed: {figure}")?;
     }
-    Ok(if missed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let behind = compare(&report, &asked, root)?;
+    for figure in &behind {
+        writeln!(out, "\nfell behind: {figure}")?;
+    }
+    Ok(if missed.is_empty() && behind.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What fell behind what was recorded, or nothing where this run is the record or too short to be compared.
+fn compare(report: &Report, asked: &Asked, root: &Path) -> Result<Vec<String>> {
+    if !asked.is_full {
+        return Ok(Vec::new());
+    }
+    let mut recorded = Recorded::read(root)?;
+    if asked.is_record {
+        recorded.take(report);
+        recorded.write(root)?;
+    }
+    Ok(recorded.behind(report))
 }
 
 /// What can be measured.
@@ -84,6 +104,30 @@ enum Claim {
     Samples,
 }
 
+impl Claim {
+    /// In the order in which they are measured, by the words that ask for them.
+    const ALL: [(&str, Self); 10] = [
+        ("log", Self::Log),
+        ("events", Self::Events),
+        ("idle", Self::Idle),
+        ("ack", Self::Ack),
+        ("commits", Self::Commits),
+        ("console", Self::Console),
+        ("restart", Self::Restart),
+        ("averages", Self::Averages),
+        ("lines", Self::Lines),
+        ("samples", Self::Samples),
+    ];
+
+    fn of(word: &str) -> Result<Self> {
+        let found = Self::ALL.into_iter().find(|(name, _)| *name == word);
+        found.map(|(_, claim)| claim).with_context(|| {
+            let names = Self::ALL.map(|(name, _)| format!("[{name}]"));
+            format!("{word}? usage: headwater-benches [--quick] [--record] {}", names.join(" "))
+        })
+    }
+}
+
 /// What the command line and the environment say.
 #[derive(Debug)]
 struct Asked {
@@ -91,6 +135,10 @@ struct Asked {
     claims: Vec<Claim>,
     /// Whether the page is written: only where every claim is measured in full.
     is_published: bool,
+    /// Whether it took as long as what was recorded.
+    is_full: bool,
+    /// Whether its ratios are to be recorded.
+    is_record: bool,
     /// What repeats it.
     command: String,
 }
@@ -98,22 +146,13 @@ struct Asked {
 impl Asked {
     fn read() -> Result<Self> {
         let (mut effort, mut claims) = (Effort::FULL, Vec::new());
-        let mut is_published = true;
+        let (mut is_published, mut is_full, mut is_record) = (true, true, false);
         for argument in std::env::args().skip(1) {
             is_published = false;
             match argument.as_str() {
-                "--quick" => effort = Effort::QUICK,
-                "log" => claims.push(Claim::Log),
-                "events" => claims.push(Claim::Events),
-                "idle" => claims.push(Claim::Idle),
-                "ack" => claims.push(Claim::Ack),
-                "commits" => claims.push(Claim::Commits),
-                "console" => claims.push(Claim::Console),
-                "restart" => claims.push(Claim::Restart),
-                "averages" => claims.push(Claim::Averages),
-                "lines" => claims.push(Claim::Lines),
-                "samples" => claims.push(Claim::Samples),
-                other => bail!("{other}? usage: headwater-benches {USAGE}"),
+                "--quick" => (effort, is_full) = (Effort::QUICK, false),
+                "--record" => is_record = true,
+                word => claims.push(Claim::of(word)?),
             }
         }
         let mut command = "make bench".to_owned();
@@ -123,23 +162,14 @@ impl Asked {
             effort.log_mib =
                 size.with_context(|| format!("{MIB} is {mib:?}, expected {range:?}"))?;
             command = format!("{MIB}={mib} {command}");
+            is_full = false;
         }
         if claims.is_empty() {
-            claims = vec![
-                Claim::Log,
-                Claim::Events,
-                Claim::Idle,
-                Claim::Ack,
-                Claim::Commits,
-                Claim::Console,
-            ];
-            claims.extend([Claim::Restart, Claim::Averages, Claim::Lines, Claim::Samples]);
+            claims = Claim::ALL.map(|(_, claim)| claim).to_vec();
         }
-        Ok(Self { effort, claims, is_published, command })
+        Ok(Self { effort, claims, is_published, is_full, is_record, command })
     }
 }
-
-const USAGE: &str = "[--quick] [log] [events] [idle] [ack] [commits] [console] [restart] [averages] [lines] [samples]";
 
 /// Size of the log in MiB.
 const MIB: &str = "HEADWATER_BENCH_MIB";

@@ -3,8 +3,10 @@
 
 mod machine;
 mod page;
+mod recorded;
 mod table;
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::path::Path;
 
@@ -12,6 +14,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 pub(crate) use machine::Machine;
+pub(crate) use recorded::Recorded;
 
 /// Everything that one call of the program found.
 #[derive(Debug, Serialize)]
@@ -74,7 +77,7 @@ pub(crate) struct Section {
 /// One figure over its runs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Figure {
-    name: &'static str,
+    name: Cow<'static, str>,
     unit: &'static str,
     min: f64,
     median: f64,
@@ -85,6 +88,8 @@ pub(crate) struct Figure {
     /// At most this; `None` where nothing is promised.
     goal: Option<f64>,
     peer: Option<Peer>,
+    /// Which way is better, where the figure is compared with what was recorded of it.
+    recorded: Option<Better>,
 }
 
 /// The best of the others.
@@ -105,7 +110,11 @@ pub(crate) enum Better {
 
 impl Figure {
     /// A figure of at least one run.
-    pub(crate) fn new(name: &'static str, unit: &'static str, runs: Vec<f64>) -> Self {
+    pub(crate) fn new(
+        name: impl Into<Cow<'static, str>>,
+        unit: &'static str,
+        runs: Vec<f64>,
+    ) -> Self {
         let mut sorted = runs.clone();
         sorted.sort_by(f64::total_cmp);
         let (first, last) = (sorted.first().copied(), sorted.last().copied());
@@ -117,7 +126,7 @@ impl Figure {
                 .map_or(f64::NAN, |low| low.iter().rev().take(2).sum::<f64>() / 2.0),
         };
         Self {
-            name,
+            name: name.into(),
             unit,
             min: first.unwrap_or(f64::NAN),
             median,
@@ -126,6 +135,7 @@ impl Figure {
             limit: None,
             goal: None,
             peer: None,
+            recorded: None,
         }
     }
 
@@ -149,6 +159,12 @@ impl Figure {
     /// Says what another program takes.
     pub(crate) fn peer(mut self, value: f64, name: &'static str, better: Better) -> Self {
         self.peer = Some(Peer { value, name, better });
+        self
+    }
+
+    /// Has it compared with what was recorded: a ratio of two figures of one run, or what no machine changes.
+    pub(crate) fn recorded(mut self, better: Better) -> Self {
+        self.recorded = Some(better);
         self
     }
 

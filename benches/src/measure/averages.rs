@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde::Deserialize;
 
 use super::Effort;
-use crate::report::{Figure, Section};
+use crate::report::{Better, Figure, Section};
 use crate::site::Programs;
 
 /// What `headwater-kernels averages` prints.
@@ -47,8 +47,12 @@ pub(crate) fn measure(programs: &Programs, effort: Effort) -> Result<Section> {
         figures.extend(parts(&few, &names.few, 10.0));
         figures.extend(parts(&many, &names.many, 100.0));
         let ratio = |of: fn(&Averages) -> f64| vec![of(&many) / of(&few)];
-        figures.push(Figure::new(names.whole_ratio, "", ratio(whole)).at_most(1.5));
-        figures.push(Figure::new(names.add_ratio, "", ratio(added)).at_most(2.0));
+        figures.push(
+            Figure::new(names.whole_ratio, "", ratio(whole)).at_most(1.5).recorded(Better::Less),
+        );
+        figures.push(
+            Figure::new(names.add_ratio, "", ratio(added)).at_most(2.0).recorded(Better::Less),
+        );
     }
     Ok(Section {
         title: "Averages on one core",

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::site::Programs;
 
 /// The machine, its system, and the versions.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Machine {
     /// When the measurement began.
     began: String,

@@ -21,7 +21,7 @@ pub(super) fn cells(figure: &Figure) -> [String; 8] {
         _ => number(value),
     };
     [
-        figure.name.to_owned(),
+        figure.name.to_string(),
         figure.unit.to_owned(),
         several(figure.min),
         number(figure.median),
