@@ -2,7 +2,7 @@
 //! send. It uses the frames of `protocol` and nothing of the agent.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +17,10 @@ use headwater_protocol::position::{Check, Mark, Run, SourceId, Stream};
 use headwater_protocol::record::{Line, Part, SourceInfo};
 use headwater_protocol::wire::{FRAME_HEAD_BYTES, Frame, FrameHead, Hello, LaneHello, LaneState};
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, RecvStream, SendStream};
+use quinn::{
+    ClientConfig, Connection, ConnectionError, Endpoint, EndpointConfig, RecvStream, SendStream,
+};
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 
 use crate::waiting::DEADLINE;
@@ -182,6 +185,25 @@ impl Peer {
 pub fn client_endpoint() -> Endpoint {
     Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap()
 }
+
+/// A socket on loopback from which many connect: it holds what comes for all of them at once, as far as the kernel
+/// allows.
+///
+/// # Panics
+/// If there is none.
+#[must_use]
+pub fn shared_endpoint() -> Endpoint {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP)).unwrap();
+    socket.set_recv_buffer_size(SHARED_BYTES).unwrap();
+    socket.set_send_buffer_size(SHARED_BYTES).unwrap();
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let runtime = Arc::new(quinn::TokioRuntime);
+    Endpoint::new(EndpointConfig::default(), None, socket.into(), runtime).unwrap()
+}
+
+/// What the aggregator asks for as well.
+const SHARED_BYTES: usize = 4 << 20;
 
 /// The first datagram of a handshake that nobody answers.
 ///

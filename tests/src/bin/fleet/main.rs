@@ -26,7 +26,7 @@ use headwater_certs::token::JoinToken;
 use headwater_tests::draws::Draws;
 use headwater_tests::forged::Saying;
 use headwater_tests::joining::{Registrar, enrol};
-use headwater_tests::peer::client_endpoint;
+use headwater_tests::peer::shared_endpoint;
 
 use device::{Device, Habits};
 use standing::Standing;
@@ -137,7 +137,7 @@ async fn run(identities: Vec<DeviceIdentity>, asked: &Asked) {
     let shape: Vec<_> = shape::shape().into_iter().take(asked.series).collect();
     assert_eq!(shape.len(), asked.series, "no host of ours has so many series");
     let standing = Arc::new(Standing::new(identities.len()));
-    let endpoints: Vec<_> = (0..SOCKETS).map(|_| client_endpoint()).collect();
+    let endpoints: Vec<_> = (0..SOCKETS).map(|_| shared_endpoint()).collect();
     let mut devices = tokio::task::JoinSet::new();
     for (number, identity) in identities.into_iter().enumerate() {
         let mut saying = Saying::new(&name_of(number));
