@@ -1,8 +1,8 @@
 //! The measured claims: `make bench`, or `cargo run --release -p headwater-benches -- --quick` for a look.
 //!
 //! Real programs, built as they ship, on loopback: a log file from its first byte to the last ack, an
-//! idle agent, the ack at low load against the bare disk, the console with a thousand devices,
-//! what a kill costs with a GiB stored, what averages take on one core, and what samples take by themselves.
+//! idle agent, the ack at low load against the bare disk, the console with a thousand devices, fleets of up to ten
+//! thousand, what a kill costs with a GiB stored, what averages take on one core, and what samples take by themselves.
 //! It prints tables, writes
 //! `benches/results/results.json` and, if all was measured in full, `docs/benchmarks.md`; it ends with 1
 //! if the median of a figure misses its goal, or is more than a fifth worse than what `benches/results/recorded.json` says of it.
@@ -25,7 +25,8 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 
 use measure::{
-    Effort, ack, averages, commits, console, events, idle, lines, restart, samples, throughput,
+    Effort, ack, averages, commits, connections, console, events, growth, herd, idle, lines,
+    restart, samples, throughput,
 };
 use report::{Machine, Recorded, Report};
 use site::Programs;
@@ -48,6 +49,9 @@ fn main() -> Result<ExitCode> {
             Claim::Ack => ack::measure(&programs, asked.effort)?,
             Claim::Commits => commits::measure(&programs, asked.effort)?,
             Claim::Console => console::measure(&programs, asked.effort)?,
+            Claim::Connections => connections::measure(&programs, asked.effort)?,
+            Claim::Herd => herd::measure(&programs, asked.effort)?,
+            Claim::Growth => growth::measure(&programs, asked.effort)?,
             Claim::Restart => restart::measure(&programs, asked.effort)?,
             Claim::Averages => averages::measure(&programs, asked.effort)?,
             Claim::Lines => lines::measure(&programs, asked.effort)?,
@@ -98,6 +102,9 @@ enum Claim {
     Ack,
     Commits,
     Console,
+    Connections,
+    Herd,
+    Growth,
     Restart,
     Averages,
     Lines,
@@ -106,13 +113,16 @@ enum Claim {
 
 impl Claim {
     /// In the order in which they are measured, by the words that ask for them.
-    const ALL: [(&str, Self); 10] = [
+    const ALL: [(&str, Self); 13] = [
         ("log", Self::Log),
         ("events", Self::Events),
         ("idle", Self::Idle),
         ("ack", Self::Ack),
         ("commits", Self::Commits),
         ("console", Self::Console),
+        ("connections", Self::Connections),
+        ("herd", Self::Herd),
+        ("growth", Self::Growth),
         ("restart", Self::Restart),
         ("averages", Self::Averages),
         ("lines", Self::Lines),

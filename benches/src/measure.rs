@@ -6,11 +6,14 @@ pub(crate) mod commits;
 pub(crate) mod console;
 pub(crate) mod disk;
 pub(crate) mod events;
+mod fleets;
 pub(crate) mod idle;
 pub(crate) mod lines;
 pub(crate) mod restart;
 pub(crate) mod samples;
 pub(crate) mod throughput;
+
+pub(crate) use fleets::{connections, growth, herd};
 
 /// How long and how often.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +32,14 @@ pub(crate) struct Effort {
     pub(crate) averaged_devices: [usize; 2],
     /// Devices that are live while the console is asked.
     pub(crate) devices: usize,
+    /// Devices of the fleets whose memory is compared.
+    pub(crate) connected_devices: [usize; 3],
+    /// Devices that come back after a kill.
+    pub(crate) herd_devices: usize,
+    /// Devices of the fleets that share the same work.
+    pub(crate) growing_devices: [usize; 4],
+    /// How long each of those is watched.
+    pub(crate) growth_seconds: u64,
     /// Pairs of blocks of commits, of the log and of a plain file.
     pub(crate) commit_blocks: usize,
     /// Size of the lines that are sealed by themselves.
@@ -47,6 +58,10 @@ impl Effort {
         sampled_seconds: 300,
         averaged_devices: [10_000, 1_000_000],
         devices: 1_000,
+        connected_devices: [1_000, 5_000, 10_000],
+        herd_devices: 10_000,
+        growing_devices: [10, 100, 1_000, 10_000],
+        growth_seconds: 60,
         commit_blocks: 7,
         sealed_mib: 64,
         ack_blocks: 5,
@@ -60,6 +75,10 @@ impl Effort {
         sampled_seconds: 60,
         averaged_devices: [10_000, 100_000],
         devices: 100,
+        connected_devices: [100, 300, 500],
+        herd_devices: 500,
+        growing_devices: [10, 30, 100, 300],
+        growth_seconds: 20,
         commit_blocks: 3,
         sealed_mib: 16,
         ack_blocks: 4,

@@ -1,5 +1,6 @@
 //! A fresh aggregator and a fresh agent on loopback, the programs that ship, in a folder of their own.
 
+mod fleet;
 mod http;
 mod process;
 mod programs;
@@ -14,6 +15,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub(crate) use fleet::{Fleet, Plan};
 pub(crate) use http::Session;
 pub(crate) use process::{Process, Usage};
 pub(crate) use programs::Programs;
@@ -73,16 +75,10 @@ impl Site {
         Process::start("headwater-agent", command.arg("run"), &log)
     }
 
-    /// Starts a fleet of so many made-up devices, and waits until each is online.
+    /// Starts a fleet of so many made-up devices, which enrol over the network, and waits until each is online.
     pub(crate) fn start_fleet(&self, devices: usize) -> Result<Process> {
-        let token = self.folder.path().join("fleet.token");
-        let mut create = self.headwater();
-        create.args(["tokens", "create", "--uses", &devices.to_string()]);
-        std::fs::write(&token, self.programs.finish(&mut create)?)?;
-        let mut command = self.programs.fleet(self.folder.path());
-        command.args([&devices.to_string(), &self.ports.intake.to_string()]).arg(&token);
         let log = self.folder.path().join("fleet.log");
-        let mut fleet = Process::start("fleet", &mut command, &log)?;
+        let mut fleet = Process::start("fleet", &mut self.fleet_of(devices)?, &log)?;
         self.until("the whole fleet is online", || {
             fleet.usage().with_context(|| std::fs::read_to_string(&log).unwrap_or_default())?;
             let rows: Vec<Value> = serde_json::from_str(&self.ask("/api/v1/devices")?)?;
@@ -90,6 +86,17 @@ impl Site {
             Ok(online.count() >= devices)
         })?;
         Ok(fleet)
+    }
+
+    /// The command of a fleet, with a token for all of it.
+    fn fleet_of(&self, devices: usize) -> Result<std::process::Command> {
+        let token = self.folder.path().join("fleet.token");
+        let mut create = self.headwater();
+        create.args(["tokens", "create", "--uses", &devices.to_string()]);
+        std::fs::write(&token, self.programs.finish(&mut create)?)?;
+        let mut command = self.programs.fleet(self.folder.path());
+        command.args([&devices.to_string(), &self.ports.intake.to_string()]).arg(&token);
+        Ok(command)
     }
 
     /// A session with the console, as a browser has it.
