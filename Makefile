@@ -35,11 +35,12 @@ check: ## what a change must pass, cheapest first
 	cargo test --workspace --test tidy
 	HEADWATER_SEEDS=200 cargo test --workspace --test simulation
 
+# With the programs of others beside Headwater once `make bench-peers`, or packaging/dev/peers, has got them.
 bench: ## the measured claims, on this machine
 	@$(DEV)/need cc
 	cargo build --release $(BINARIES) -p headwater-tests -p headwater-kernels --bins
 	cargo build --profile agent -p headwater-agent
-	cargo run --release -p headwater-benches
+	HEADWATER_BENCH_PEERS=$$($(DEV)/peers --there) cargo run --release -p headwater-benches
 
 # ARGUMENTS="--runs 5 --seed 7" makes it another run. The peers lie outside of the checkout.
 bench-peers: ## Headwater and its peers under the same kills, some seven minutes for each seed

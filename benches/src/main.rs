@@ -25,11 +25,11 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 
 use measure::{
-    Effort, ack, averages, commits, connections, console, events, growth, herd, idle, lines,
+    Effort, ack, averages, commits, connections, console, events, growth, herd, idle, lines, peers,
     restart, samples, throughput,
 };
 use report::{Machine, Recorded, Report};
-use site::Programs;
+use site::{Others, Programs};
 
 fn main() -> Result<ExitCode> {
     let asked = Asked::read()?;
@@ -38,6 +38,10 @@ fn main() -> Result<ExitCode> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the crate has a folder")?;
     let programs = Programs::find()?;
     let mut machine = Machine::look(&programs, root, alone)?;
+    let others = Others::find()?;
+    if others.is_none() && asked.claims.iter().any(|claim| matches!(claim, Claim::Peers)) {
+        eprintln!("without the programs of others: HEADWATER_BENCH_PEERS=$(packaging/dev/peers)");
+    }
     let mut sections = Vec::new();
     let is_sampled = asked.claims.iter().any(|claim| matches!(claim, Claim::Samples));
     let mut sampling = is_sampled.then(|| samples::begin(&programs, asked.effort)).transpose()?;
@@ -55,6 +59,10 @@ fn main() -> Result<ExitCode> {
             Claim::Restart => restart::measure(&programs, asked.effort)?,
             Claim::Averages => averages::measure(&programs, asked.effort)?,
             Claim::Lines => lines::measure(&programs, asked.effort)?,
+            Claim::Peers => match &others {
+                Some(others) => peers::measure(&programs, others, asked.effort)?,
+                None => continue,
+            },
             Claim::Samples => match sampling.take() {
                 Some(sampling) => samples::measure(sampling, asked.effort)?,
                 None => continue,
@@ -108,12 +116,13 @@ enum Claim {
     Restart,
     Averages,
     Lines,
+    Peers,
     Samples,
 }
 
 impl Claim {
     /// In the order in which they are measured, by the words that ask for them.
-    const ALL: [(&str, Self); 13] = [
+    const ALL: [(&str, Self); 14] = [
         ("log", Self::Log),
         ("events", Self::Events),
         ("idle", Self::Idle),
@@ -126,6 +135,7 @@ impl Claim {
         ("restart", Self::Restart),
         ("averages", Self::Averages),
         ("lines", Self::Lines),
+        ("peers", Self::Peers),
         ("samples", Self::Samples),
     ];
 

@@ -9,6 +9,7 @@ pub(crate) mod events;
 mod fleets;
 pub(crate) mod idle;
 pub(crate) mod lines;
+pub(crate) mod peers;
 pub(crate) mod restart;
 pub(crate) mod samples;
 pub(crate) mod throughput;
@@ -20,6 +21,8 @@ pub(crate) use fleets::{connections, growth, herd};
 pub(crate) struct Effort {
     /// Size of the log that is shipped.
     pub(crate) log_mib: u64,
+    /// Size of the log that others ship as well.
+    pub(crate) peers_mib: u64,
     /// Size of what a killed program finds when it starts again.
     pub(crate) stored_mib: u64,
     /// Runs of the whole load, each with a fresh aggregator and a fresh agent.
@@ -52,6 +55,7 @@ impl Effort {
     /// What the published figures are made with.
     pub(crate) const FULL: Self = Self {
         log_mib: 256,
+        peers_mib: 128,
         stored_mib: 1_024,
         runs: 3,
         idle_seconds: 60,
@@ -69,6 +73,7 @@ impl Effort {
     /// For a look in between.
     pub(crate) const QUICK: Self = Self {
         log_mib: 64,
+        peers_mib: 16,
         stored_mib: 64,
         runs: 1,
         idle_seconds: 20,

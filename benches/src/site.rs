@@ -2,6 +2,7 @@
 
 mod fleet;
 mod http;
+mod others;
 mod process;
 mod programs;
 mod scrape;
@@ -17,6 +18,7 @@ use tempfile::TempDir;
 
 pub(crate) use fleet::{Fleet, Plan};
 pub(crate) use http::Session;
+pub(crate) use others::{Others, await_file};
 pub(crate) use process::{Process, Usage};
 pub(crate) use programs::Programs;
 pub(crate) use scrape::{Histogram, Scrape};

@@ -76,10 +76,10 @@ pub(crate) fn measure(programs: &Programs, effort: Effort, alone: bool) -> Resul
 
 /// What an idle agent took.
 #[derive(Debug)]
-struct Idle {
+pub(super) struct Idle {
     resident_megabytes: Vec<f64>,
-    peak_megabytes: f64,
-    cpu_seconds_per_hour: f64,
+    pub(super) peak_megabytes: f64,
+    pub(super) cpu_seconds_per_hour: f64,
     sleeps_per_minute: f64,
     wire_kilobytes_per_hour: f64,
     samples_per_second: f64,
@@ -87,7 +87,8 @@ struct Idle {
     wire_bytes_per_sample: f64,
 }
 
-fn watch(
+/// Watches an agent at an interval, with batches sealed at an age.
+pub(super) fn watch(
     programs: &Programs,
     effort: Effort,
     sample_interval: &'static str,
