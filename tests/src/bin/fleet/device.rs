@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use headwater_certs::identity::DeviceIdentity;
 use headwater_protocol::identity::Lane;
-use headwater_protocol::wire::{Frame, LaneHello, LaneState};
+use headwater_protocol::wire::{Frame, LaneHello};
 use headwater_tests::draws::Draws;
 use headwater_tests::forged::{Chain, LaneStream, Saying};
 use headwater_tests::peer::{Bidi, Peer, device_of};
@@ -44,10 +44,11 @@ impl Device {
         loop {
             let mut is_served = false;
             if let Some(mut open) = self.open(&mut live, &mut bulk).await {
+                tries = 0;
                 while open.send(&mut live, &mut bulk).await.is_some() {
                     if !is_served {
                         standing.serve(session);
-                        (is_served, tries, session) = (true, 0, session + 1);
+                        (is_served, session) = (true, session + 1);
                     }
                     while next <= Instant::now() {
                         next += self.habits.interval;
@@ -71,24 +72,21 @@ impl Device {
 
     /// A session with its lanes. `None` if it does not come so far.
     async fn open(&self, live: &mut Option<Chain>, bulk: &mut Option<Chain>) -> Option<Open> {
-        let opening = async {
-            let (endpoint, address) = (&self.endpoint, &self.address);
-            let peer = Peer::connect_from(endpoint, &self.identity, address).await;
-            let mut peer = peer.ok()?;
-            let stream = peer.may_greet_as(self.saying.hello()).await?;
-            let live_stream = self.take_up(stream, Lane::Live, live).await?;
-            let mut bulk_stream = None;
-            if self.habits.files > 0 {
-                let stream = peer.try_open(CONNECT_TIMEOUT).await?;
-                let is_first = bulk.is_none();
-                bulk_stream = Some(self.take_up(stream, Lane::Bulk, bulk).await?);
-                if let Some(chain) = bulk.as_mut().filter(|_| is_first) {
-                    chain.seal(&chain.files(self.habits.files));
-                }
+        let connecting = Peer::connect_from(&self.endpoint, &self.identity, &self.address);
+        let mut peer = timeout(CONNECT_TIMEOUT, connecting).await.ok()?.ok()?;
+        let greeting = peer.may_greet_as(self.saying.hello());
+        let stream = timeout(WELCOME_TIMEOUT, greeting).await.ok()??;
+        let live_stream = self.take_up(stream, Lane::Live, live).await?;
+        let mut bulk_stream = None;
+        if self.habits.files > 0 {
+            let stream = peer.try_open(WELCOME_TIMEOUT).await?;
+            let is_first = bulk.is_none();
+            bulk_stream = Some(self.take_up(stream, Lane::Bulk, bulk).await?);
+            if let Some(chain) = bulk.as_mut().filter(|_| is_first) {
+                chain.seal(&chain.files(self.habits.files));
             }
-            Some(Open { peer, live: live_stream, bulk: bulk_stream })
-        };
-        timeout(CONNECT_TIMEOUT, opening).await.ok().flatten()
+        }
+        Some(Open { peer, live: live_stream, bulk: bulk_stream })
     }
 
     /// Opens a lane on a stream, and goes on with its chain.
@@ -99,10 +97,8 @@ impl Device {
         chain: &mut Option<Chain>,
     ) -> Option<LaneStream> {
         stream.say(&Frame::LaneHello(LaneHello { lane, receipt: None }).encode()).await;
-        let state: LaneState = match stream.hear().await? {
-            Frame::LaneState(state) => state,
-            _ => return None,
-        };
+        let answer = timeout(HELLO_SILENCE, stream.hear()).await.ok()??;
+        let Frame::LaneState(state) = answer else { return None };
         match chain {
             Some(chain) => chain.resume(&state),
             None => *chain = Some(Chain::new(device_of(&self.identity), &self.saying, &state)),
@@ -113,9 +109,12 @@ impl Device {
 
 /// The agent's own pauses between tries.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// The agent's own patience with a handshake and a hello.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// The agent's own patience: with a handshake, a hello, a lane's hello, and a batch.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);
+const HELLO_SILENCE: Duration = Duration::from_secs(60);
+const BATCH_SILENCE: Duration = Duration::from_secs(10);
 
 /// A session that was opened.
 struct Open {
@@ -128,15 +127,15 @@ impl Open {
     /// Sends what waits, or else a tick, and waits for the acks. `None` if the session has ended.
     async fn send(&mut self, live: &mut Option<Chain>, bulk: &mut Option<Chain>) -> Option<()> {
         if let (Some(chain), Some(stream)) = (bulk, &mut self.bulk) {
-            chain.send(stream).await.ok()?;
+            acked(chain, stream).await?;
         }
         let chain = live.as_mut()?;
         if chain.is_unacked() {
-            return chain.send(&mut self.live).await.ok();
+            return acked(chain, &mut self.live).await;
         }
         for body in chain.tick() {
             chain.seal(&body);
-            chain.send(&mut self.live).await.ok()?;
+            acked(chain, &mut self.live).await?;
         }
         Some(())
     }
@@ -148,4 +147,9 @@ impl Open {
             _ = self.peer.closed() => true,
         }
     }
+}
+
+/// Sends what waits for its ack. `None` if none comes.
+async fn acked(chain: &mut Chain, stream: &mut LaneStream) -> Option<()> {
+    timeout(BATCH_SILENCE, chain.send(stream)).await.ok()?.ok()
 }
