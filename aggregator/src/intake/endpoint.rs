@@ -13,7 +13,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::IntakeOptions;
 use crate::limits::{
     BIDI_STREAMS_MAX, CONNECTION_WINDOW_BYTES, HANDSHAKES_MAX, IDLE_TIMEOUT, KEEP_ALIVE_INTERVAL,
-    RECEIVE_BUFFER_BYTES_MIN, SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES,
+    RECEIVE_BUFFER_BYTES_MIN, RESET_INTERVAL_MIN, SEND_WINDOW_BYTES, STREAM_WINDOW_BYTES,
 };
 use crate::registry::ResetKey;
 
@@ -63,6 +63,7 @@ fn endpoint_config(key: &ResetKey) -> EndpointConfig {
     let ids = blake3::derive_key("headwater 2026 connection ids", &key.0);
     let ids = u64::from_le_bytes(*ids.first_chunk().expect("32 bytes hold 8"));
     config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
+    config.min_reset_interval(RESET_INTERVAL_MIN);
     config
 }
 
