@@ -173,8 +173,8 @@ fn sessions_of_a_node_share_what_they_know() {
     assert_eq!(shelf.count(), 5);
     drop(worlds);
     // What no session remembers makes room.
-    let mut world = World::default();
-    world.node = LastBatch::shared(PROTOCOL_NEWEST, Arc::clone(&shelf));
+    let node = LastBatch::shared(PROTOCOL_NEWEST, Arc::clone(&shelf));
+    let mut world = World { node, ..World::default() };
     for round in 0..80 {
         let lines: Vec<String> = (0..90)
             .map(|at| format!("{} {} took {at} s", "abcdefghij ".repeat(1 + round), "x".repeat(at)))
