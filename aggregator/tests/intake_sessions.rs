@@ -156,7 +156,7 @@ async fn a_version_from_the_future_is_refused_with_a_clear_reason() {
     send.write_all(&hello(7, 9).encode()).await.unwrap();
     let (code, reason) = closed(&connection).await;
     assert_eq!(code, Some(CloseCode::Version));
-    assert!(reason.contains("version 7 is not known here (newest known: 4)"), "{reason}");
+    assert!(reason.contains("version 7 is not known here (newest known: 5)"), "{reason}");
     assert!(reason.contains("update the older side"), "{reason}");
     node.shutdown().await;
 }

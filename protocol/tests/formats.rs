@@ -394,14 +394,14 @@ fn a_frame_above_its_limit_is_refused_by_its_head() {
 #[test]
 fn versions_from_the_future_are_named() {
     let mut bytes = batch().into_bytes();
-    bytes[0] = 4;
+    bytes[0] = 5;
     let error = Batch::parse(bytes).unwrap_err();
-    assert_eq!(error, DecodeError::Version { what: "batch", found: 4, newest: 3 });
+    assert_eq!(error, DecodeError::Version { what: "batch", found: 5, newest: 4 });
     // A body of another version than its batch.
     let (mut header, packed) = header_as(1, &body_of(&records()), 0);
     header.packing.version = 2;
     assert!(Body::open(&Batch::seal(header, &packed, Digest([0; 32]))).is_err());
-    for version in [1, 3] {
+    for version in [1, 3, 4] {
         let (mut header, packed) = header_as(2, &body_of(&records()), 0);
         header.packing.version = version;
         assert!(Body::open(&Batch::seal(header, &packed, Digest([0; 32]))).is_err());
@@ -411,10 +411,10 @@ fn versions_from_the_future_are_named() {
     assert!(matches!(Entry::decode(&bytes), Err(DecodeError::Version { what: "entry", .. })));
     let Frame::Hello(mut hello) = frames().remove(0) else { panic!("the first frame is a hello") };
     assert_eq!(negotiate(&hello), Ok(1));
-    (hello.protocol_oldest, hello.protocol_newest) = (5, 6);
+    (hello.protocol_oldest, hello.protocol_newest) = (6, 7);
     assert!(negotiate(&hello).is_err(), "no version in common");
     (hello.protocol_oldest, hello.protocol_newest) = (1, 6);
-    assert_eq!(negotiate(&hello), Ok(4), "the newest in common");
+    assert_eq!(negotiate(&hello), Ok(5), "the newest in common");
 }
 
 #[test]
