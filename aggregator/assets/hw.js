@@ -151,7 +151,11 @@ handlers.rows = rows => {
   const known = new Map($$('#devices tbody tr').map(row => [row.dataset.device, row]));
   for (const cells of rows) {
     const row = known.get(cells.device);
-    if (!row) { if (!known.size && $('#list .hw-empty') && !live.reloaded) refresh(); continue; }
+    // A search that fits none yet hears of all devices until its own stream is there: what is being typed is not worth that.
+    if (!row) {
+      if (!known.size && $('#list .hw-empty') && !live.reloaded && !document.activeElement?.matches('input')) refresh();
+      continue;
+    }
     row.dataset.fresh = cells.fresh;
     $('.hw-state', row).dataset.state = cells.state;
     for (const node of $$('[data-cell]', row)) text(node, cells[node.dataset.cell]);
