@@ -60,7 +60,7 @@ function good(response) {
 }
 async function read(url, signal, words) {
   // No heartbeat for 30 s: it is dead, whatever the socket says.
-  const silence = new AbortController();
+  const silence = new AbortController(), list = liveUrl();
   const stop = () => silence.abort();
   signal.addEventListener('abort', stop, { once: true });
   let timer = setTimeout(stop, SILENT_MS);
@@ -80,7 +80,8 @@ async function read(url, signal, words) {
       rest += decoder.decode(value, { stream: true });
       const blocks = rest.split('\n\n');
       rest = blocks.pop();
-      blocks.forEach(event);
+      // A search has put another list in place: its own stream comes next, this one knows nothing of it.
+      if (liveUrl() === list) blocks.forEach(event);
     }
   } finally {
     clearTimeout(timer);
@@ -151,11 +152,7 @@ handlers.rows = rows => {
   const known = new Map($$('#devices tbody tr').map(row => [row.dataset.device, row]));
   for (const cells of rows) {
     const row = known.get(cells.device);
-    // A search that fits none yet hears of all devices until its own stream is there: what is being typed is not worth that.
-    if (!row) {
-      if (!known.size && $('#list .hw-empty') && !live.reloaded && !document.activeElement?.matches('input')) refresh();
-      continue;
-    }
+    if (!row) { if (!known.size && $('#list .hw-empty') && !live.reloaded) refresh(); continue; }
     row.dataset.fresh = cells.fresh;
     $('.hw-state', row).dataset.state = cells.state;
     for (const node of $$('[data-cell]', row)) text(node, cells[node.dataset.cell]);

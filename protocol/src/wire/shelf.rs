@@ -21,12 +21,6 @@ struct Shelved {
 const SWEPT_MIN: usize = 1024;
 
 impl Shelf {
-    /// Definitions that are kept.
-    #[must_use]
-    pub fn count(&self) -> usize {
-        self.lock().all.len()
-    }
-
     /// A definition, which is the same in memory for all who ask.
     pub(super) fn shared(&self, definition: &[u8]) -> Arc<[u8]> {
         let mut shelved = self.lock();
@@ -45,5 +39,23 @@ impl Shelf {
     fn lock(&self) -> MutexGuard<'_, Shelved> {
         // Whoever panicked has left a set that is one.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_definition_stands_once_and_goes_with_the_last_who_remembers_it() {
+        let shelf = Shelf::default();
+        let (one, other) = (shelf.shared(b"a template"), shelf.shared(b"a template"));
+        assert!(Arc::ptr_eq(&one, &other));
+        drop(other);
+        for number in 0..10 * SWEPT_MIN {
+            let _ = shelf.shared(&number.to_le_bytes());
+        }
+        assert!(shelf.lock().all.len() <= 2 * SWEPT_MIN);
+        assert!(Arc::ptr_eq(&one, &shelf.shared(b"a template")), "it is still remembered");
     }
 }

@@ -39,6 +39,7 @@ impl<'a> Writer<'a> {
     pub(super) fn write_next(&mut self, fields: &mut Vec<u8>, packed: &mut Packed) -> bool {
         let Some(Child { values, grain }) = self.waiting.pop_front() else { return false };
         put_varint(fields, values.len() as u64);
+        let mut finer = grain;
         if let Some(shapes) = self.shapes.take() {
             shapes.begin();
             let (source, most) = (self.source, FIELDS_MAX - self.fields);
@@ -47,6 +48,7 @@ impl<'a> Writer<'a> {
                 self.put_split(split, fields, packed);
                 return true;
             }
+            finer = finer.finer();
         }
         if let Some(chosen) = Chosen::of(self.source, &values) {
             chosen.put(self.source, fields, packed);
@@ -59,7 +61,6 @@ impl<'a> Writer<'a> {
             put_listed(self.source, listed, fields, packed);
             return true;
         }
-        let mut finer = grain;
         while finer != Grain::Whole {
             let most = FIELDS_MAX - self.fields;
             if let Some(split) = Split::of(self.source, &values, finer, most) {

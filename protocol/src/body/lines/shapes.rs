@@ -34,7 +34,7 @@ struct Shape {
     keys: Vec<u16>,
     /// Which slots have varied.
     varying: Vec<bool>,
-    /// The template, once it was needed. Empty where it is too large.
+    /// The template, once it was needed. Empty where there was no room for it.
     definition: Option<Arc<[u8]>>,
     /// The last batch that it was in.
     used: u64,
@@ -94,18 +94,18 @@ impl Shapes {
         let definition = match &shape.definition {
             Some(definition) => Arc::clone(definition),
             None => {
-                let definition = definitions::pack(&shape.template());
-                let fits = definition.len() <= limits::DEFINITION_BYTES_MAX
-                    && self.defined + definition.len() <= limits::DEFINITIONS_BYTES_MAX / 2;
-                if !fits {
-                    return None;
-                }
+                let packed = definitions::pack(&shape.template());
+                let fits = packed.len() <= limits::DEFINITION_BYTES_MAX
+                    && self.defined + packed.len() <= limits::DEFINITIONS_BYTES_MAX / 2;
+                // That it has no room is not found out again with each batch.
+                let definition = if fits { packed } else { Arc::default() };
                 self.defined += definition.len();
                 shape.definition = Some(Arc::clone(&definition));
                 definition
             }
         };
-        Some(Known { definition, slots: shape.varying().collect(), is_told })
+        let has_room = !definition.is_empty();
+        has_room.then(|| Known { definition, slots: shape.varying().collect(), is_told })
     }
 
     /// Remembers kinds of lines: hash, a line, its slots, what they are of, and which of them vary.
@@ -149,6 +149,11 @@ impl Shapes {
         let is_old = |_: &u64, shape: &mut Shape| shape.used < oldest;
         let old: Vec<(u64, Shape)> = self.shapes.extract_if(.., is_old).collect();
         old.iter().for_each(|(_, shape)| self.forget(shape));
+        // There may be room now for what had none.
+        let shapes = self.shapes.values_mut();
+        shapes.for_each(|shape| {
+            shape.definition = shape.definition.take().filter(|it| !it.is_empty())
+        });
     }
 
     fn forget(&mut self, shape: &Shape) {
