@@ -206,6 +206,14 @@ impl Ports {
     }
 }
 
+/// The load of an agent that has little to do: samples every ten seconds, and a file of one line.
+pub(crate) fn quiet_load(folder: &Path) -> Result<Load> {
+    let file = load_file(folder);
+    std::fs::write(&file, "a quiet file\n").with_context(|| format!("write {file:?}"))?;
+    let (sample_interval, per_cpu) = ("10s", false);
+    Ok(Load { file, sample_interval, per_cpu, live_seal_after: None, bulk_seal_after: None })
+}
+
 /// A file of the load in a folder, made before the site is.
 pub(crate) fn load_file(folder: &Path) -> PathBuf {
     folder.join("in.log")

@@ -8,21 +8,13 @@ use anyhow::{Context, Result, ensure};
 
 use super::Effort;
 use crate::report::{Figure, Section};
-use crate::site::{Histogram, Load, Programs, Session, Site, load_file};
+use crate::site::{Histogram, Programs, Session, Site, quiet_load};
 
 /// Measures pages and averages.
 pub(crate) fn measure(programs: &Programs, effort: Effort) -> Result<Section> {
     eprintln!("console: {} devices", effort.devices);
     let folder = tempfile::Builder::new().prefix("hwbench.").tempdir_in(programs.work())?;
-    let file = load_file(folder.path());
-    std::fs::write(&file, "a quiet file\n")?;
-    let load = Load {
-        file,
-        sample_interval: "10s",
-        per_cpu: false,
-        live_seal_after: None,
-        bulk_seal_after: None,
-    };
+    let load = quiet_load(folder.path())?;
     let mut site = Site::new(programs, &load)?;
     let alone = site.aggregator.usage()?.resident_bytes;
     let fleet = site.start_fleet(effort.devices)?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Result;
 use tempfile::TempDir;
 
-use crate::site::{Fleet, Load, Plan, Programs, Site, load_file};
+use crate::site::{Fleet, Plan, Programs, Site, quiet_load};
 
 /// Devices as the goals count them: series of a small host and files that are read.
 const SERIES: usize = 50;
@@ -27,15 +27,7 @@ struct Stage {
 impl Stage {
     fn new(programs: &Programs, plan: Plan) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("hwbench.").tempdir_in(programs.work())?;
-        let file = load_file(folder.path());
-        std::fs::write(&file, "a quiet file\n")?;
-        let load = Load {
-            file,
-            sample_interval: "10s",
-            per_cpu: false,
-            live_seal_after: None,
-            bulk_seal_after: None,
-        };
+        let load = quiet_load(folder.path())?;
         let mut site = Site::new(programs, &load)?;
         let fleet = Fleet::start(&mut site, plan)?;
         Ok(Self { fleet, site, _folder: folder })

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::Effort;
 use crate::report::{Better, Figure, Section};
-use crate::site::{Load, Programs, Site, load_file};
+use crate::site::{Load, Programs, Site, quiet_load};
 
 /// Watches an idle agent for a while, at two intervals, and once with ten ticks to a batch.
 pub(crate) fn measure(programs: &Programs, effort: Effort, alone: bool) -> Result<Section> {
@@ -104,10 +104,8 @@ pub(super) fn watch(
     let sealed = live_seal_after.unwrap_or("at once");
     eprintln!("idle: {} s, samples every {sample_interval}, sealed {sealed}", effort.idle_seconds);
     let folder = tempfile::Builder::new().prefix("hwbench.").tempdir_in(programs.work())?;
-    let file = load_file(folder.path());
-    std::fs::write(&file, "a quiet file\n")?;
-    let load =
-        Load { file, sample_interval, per_cpu: true, live_seal_after, bulk_seal_after: None };
+    let quiet = quiet_load(folder.path())?;
+    let load = Load { sample_interval, per_cpu: true, live_seal_after, ..quiet };
     let site = Site::new(programs, &load)?;
     let mut agent = site.start_agent()?;
     site.until("the line and a sample are in the ledger", || {

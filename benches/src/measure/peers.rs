@@ -16,7 +16,7 @@ use anyhow::{Result, ensure};
 
 use super::{Effort, idle, throughput};
 use crate::report::{Better, Figure, Section};
-use crate::site::{Others, Programs, load_file};
+use crate::site::{Others, Process, Programs, load_file};
 use crate::workload::{self, Written};
 
 /// Ships a log and idles, with each program in turn.
@@ -118,6 +118,17 @@ struct Shipped {
     cpu_seconds: f64,
     peak_bytes: f64,
     wire_bytes: f64,
+}
+
+impl Shipped {
+    /// By a sender that has shipped it, since loopback had carried so many bytes.
+    fn by(sender: &mut Process, before: u64) -> Result<Self> {
+        let usage = sender.usage()?;
+        #[expect(clippy::cast_precision_loss, reason = "less than a PiB")]
+        let wire_bytes = (sender.loopback_bytes()? - before) as f64;
+        let (cpu_seconds, peak_bytes) = (usage.cpu_seconds, usage.resident_bytes_peak);
+        Ok(Self { cpu_seconds, peak_bytes, wire_bytes })
+    }
 }
 
 /// A sender, and what it took in each turn.

@@ -32,17 +32,11 @@ pub(super) fn ship(
     let mut sender = Process::start("collector", &mut command, &folder.join("collector.log"))?;
     let before = sender.loopback_bytes()?;
     await_file(&received, written.bytes, &mut sender)?;
-    let usage = sender.usage()?;
-    #[expect(clippy::cast_precision_loss, reason = "less than a PiB")]
-    let wire_bytes = (sender.loopback_bytes()? - before) as f64;
+    let shipped = Shipped::by(&mut sender, before)?;
     sender.stop()?;
     receiver.stop()?;
     check(&received, written)?;
-    Ok(Shipped {
-        cpu_seconds: usage.cpu_seconds,
-        peak_bytes: usage.resident_bytes_peak,
-        wire_bytes,
-    })
+    Ok(shipped)
 }
 
 /// What it says of its version.

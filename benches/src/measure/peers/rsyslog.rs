@@ -32,15 +32,9 @@ pub(super) fn ship(
     let mut sender = start("sender", SENDER)?;
     let received = folder.join("received");
     await_file(&received, written.bytes, &mut sender)?;
-    let usage = sender.usage()?;
-    #[expect(clippy::cast_precision_loss, reason = "less than a PiB")]
-    let wire_bytes = (receiver.loopback_bytes()? - before) as f64;
+    let shipped = Shipped::by(&mut sender, before)?;
     check(&received, written)?;
-    Ok(Shipped {
-        cpu_seconds: usage.cpu_seconds,
-        peak_bytes: usage.resident_bytes_peak,
-        wire_bytes,
-    })
+    Ok(shipped)
 }
 
 /// What it says of its version.
