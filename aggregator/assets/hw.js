@@ -31,7 +31,7 @@ function pill(state, words) {
   text($('#live-word'), words);
   document.body.classList.toggle('hw-stale', state === 'reconnecting');
 }
-const at = () => live.heard ? new Date(live.heard).toISOString().slice(11, 19) : '–';
+const at = () => live.heard ? second(live.heard / 1000) : '–';
 const liveUrl = () => $('#list')?.dataset.live || document.body.dataset.live;
 const sleep = (ms, signal) => new Promise(done => {
   const timer = setTimeout(done, ms);
@@ -80,7 +80,7 @@ async function read(url, signal, words) {
       rest += decoder.decode(value, { stream: true });
       const blocks = rest.split('\n\n');
       rest = blocks.pop();
-      // A search has put another list in place: its own stream comes next, this one knows nothing of it.
+      // Once a search has put another list in place, this stream knows nothing of it.
       if (liveUrl() === list) blocks.forEach(event);
     }
   } finally {
@@ -142,6 +142,7 @@ function toggle() {
 }
 
 // ---- rows, heads, tiles
+const deviceRows = () => $$('#devices tbody tr');
 handlers.now = clock => text($('#now'), clock);
 handlers.foot = foot => {
   const node = $('#verdict');
@@ -149,7 +150,7 @@ handlers.foot = foot => {
   text(node, foot.text);
 };
 handlers.rows = rows => {
-  const known = new Map($$('#devices tbody tr').map(row => [row.dataset.device, row]));
+  const known = new Map(deviceRows().map(row => [row.dataset.device, row]));
   for (const cells of rows) {
     const row = known.get(cells.device);
     if (!row) { if (!known.size && $('#list .hw-empty') && !live.reloaded) refresh(); continue; }
@@ -200,9 +201,10 @@ const formats = {
   bytes: value => scaled(value, 1024, BYTES), rate: value => scaled(value, 1024, BYTES) + '/s',
   bits: value => scaled(value * 8, 1000, BITS), number: three, celsius: value => three(value) + ' °C',
 };
+const point = ({ mean, min, max, n }, index, format, sign) => n[index]
+  ? format(mean[index]) + ' (' + format(min[index]) + ' to ' + format(max[index]) + ', ' + sign + n[index] + ')' : 'no sample';
 const POWERS = Array.from({ length: 50 }, (_, power) => 2 ** power);
-const minute = seconds => new Date(seconds * 1000).toISOString().slice(11, 16);
-const second = seconds => new Date(seconds * 1000).toISOString().slice(11, 19);
+const second = seconds => new Date(seconds * 1000).toISOString().slice(11, 19), minute = seconds => second(seconds).slice(0, 5);
 const token = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const charts = new Map();
 const sync = window.uPlot ? uPlot.sync('hw') : null;
@@ -289,16 +291,14 @@ class Chart {
     const series = [{}], bands = [];
     let number = 0;
     for (const label of this.lines.keys()) {
-      const colour = token('--c' + (number + 1));
-      series.push({ label, stroke: colour, width: 1.5, dash: DASHES[number], spanGaps: false,
+      const colour = token('--c' + ++number);
+      series.push({ label, stroke: colour, width: 1.5, dash: DASHES[number - 1], spanGaps: false,
         points: { show: drawn < 30, size: 4, fill: colour } });
       if (this.band) {
         const hidden = { stroke: 'transparent', width: 0, spanGaps: false, points: { show: false } };
-        const place = series.length;
-        series.push({ ...hidden }, { ...hidden });
-        bands.push({ series: [place, place + 1], fill: colour + '2E' });
+        const place = series.push({ ...hidden }, { ...hidden });
+        bands.push({ series: [place - 2, place - 1], fill: colour + '2E' });
       }
-      number++;
     }
     const format = formats[this.unit], muted = token('--muted'), font = '12px ' + token('--sans'), grid = { stroke: token('--grid'), width: 1 };
     const range = this.unit === 'ratio' ? [0, 1] : (plot, low, high) => [Math.min(0, low ?? 0), high > 0 ? high * 1.1 : 1];
@@ -323,9 +323,7 @@ class Chart {
     let number = 0;
     for (const [label, line] of this.lines) {
       const node = make('span');
-      node.append(make('span', 'hw-key c' + ++number), document.createTextNode(line.n[index]
-        ? label + ' ' + format(line.mean[index]) + ' (' + format(line.min[index]) + ' to ' + format(line.max[index]) + ', n=' + line.n[index] + ')'
-        : label + ' no sample'));
+      node.append(make('span', 'hw-key c' + ++number), document.createTextNode(label + ' ' + point(line, index, format, 'n=')));
       nodes.push(node);
     }
     holder.replaceChildren(...nodes);
@@ -349,8 +347,7 @@ class Chart {
     for (let index = this.x.length - 1; index >= 0; index--) {
       const row = make('tr');
       row.append(make('th', '', second(this.x[index])));
-      for (const line of this.lines.values()) row.append(make('td', 'hw-number', line.n[index]
-        ? format(line.mean[index]) + ' (' + format(line.min[index]) + ' to ' + format(line.max[index]) + ', ' + line.n[index] + ')' : 'no sample'));
+      for (const line of this.lines.values()) row.append(make('td', 'hw-number', point(line, index, format, '')));
       body.append(row);
     }
     const top = make('thead');
@@ -429,7 +426,7 @@ document.addEventListener('keydown', event => {
   const { key, target } = event;
   if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
   if (target.closest('input,textarea,select,[contenteditable]') || $('dialog[open]')) return;
-  const rows = $$('#devices tbody tr'), here = rows.findIndex(row => row.contains(document.activeElement));
+  const rows = deviceRows(), here = rows.findIndex(row => row.contains(document.activeElement));
   const focus = index => $('a', rows[Math.min(Math.max(index, 0), rows.length - 1)])?.focus();
   const chord = before + key;
   before = key === 'g' ? 'g' : '';
