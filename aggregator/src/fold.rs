@@ -21,7 +21,7 @@ mod state;
 mod view;
 mod worker;
 
-pub use answer::{Answer, Answered, Credit, Reply};
+pub use answer::{Answer, AnswerSender, Answered, Credit, Reply};
 pub use handle::{FoldHandle, FoldOptions, Hello, Standing, StartError};
 pub use live::{AppliedBatch, Live};
 pub use recovery::{Recovered, RecoveryError, recover};

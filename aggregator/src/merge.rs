@@ -11,6 +11,7 @@ mod entry;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod handle;
+mod part;
 mod pooled;
 mod recovery;
 mod sending;

@@ -37,6 +37,8 @@ pub(crate) struct Effort {
     pub(crate) devices: usize,
     /// Devices of the fleets whose memory is compared.
     pub(crate) connected_devices: [usize; 3],
+    /// How long each of those is watched: what late samples may need is held for three minutes.
+    pub(crate) connected_seconds: u64,
     /// Devices that come back after a kill.
     pub(crate) herd_devices: usize,
     /// Devices of the fleets that share the same work.
@@ -63,6 +65,7 @@ impl Effort {
         averaged_devices: [10_000, 1_000_000],
         devices: 1_000,
         connected_devices: [1_000, 5_000, 10_000],
+        connected_seconds: 210,
         herd_devices: 10_000,
         growing_devices: [10, 100, 1_000, 10_000],
         growth_seconds: 60,
@@ -81,6 +84,7 @@ impl Effort {
         averaged_devices: [10_000, 100_000],
         devices: 100,
         connected_devices: [100, 300, 500],
+        connected_seconds: 60,
         herd_devices: 500,
         growing_devices: [10, 30, 100, 300],
         growth_seconds: 20,

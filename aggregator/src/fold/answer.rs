@@ -50,10 +50,14 @@ pub struct Answered {
     pub slot: Option<OwnedSemaphorePermit>,
 }
 
+/// Where answers go. A channel keeps room for 32 of its items as long as it lives: on the heap, or each lane of an
+/// idle device would take 4 KiB for it.
+pub type AnswerSender = mpsc::Sender<Box<Answered>>;
+
 /// Where an answer goes.
 #[derive(Debug)]
 pub struct Reply {
-    to: mpsc::Sender<Answered>,
+    to: AnswerSender,
     arrived: Instant,
     credit: Credit,
 }
@@ -61,13 +65,13 @@ pub struct Reply {
 impl Reply {
     /// A way back. The receiver's channel has a place for each question that its credit allows.
     #[must_use]
-    pub fn new(to: mpsc::Sender<Answered>, arrived: Instant, credit: Credit) -> Self {
+    pub fn new(to: AnswerSender, arrived: Instant, credit: Credit) -> Self {
         Self { to, arrived, credit }
     }
 
     /// Answers. If the session is gone there is nobody to tell: the agent asks again in its next one.
     pub(crate) fn send(self, answer: Answer) {
         let answered = Answered { answer, arrived: self.arrived, slot: self.credit.slot };
-        drop(self.to.try_send(answered));
+        drop(self.to.try_send(Box::new(answered)));
     }
 }

@@ -104,7 +104,9 @@ pub(super) fn server_config(tls: Arc<rustls::ServerConfig>) -> Result<ServerConf
         .send_window(SEND_WINDOW_BYTES)
         .max_idle_timeout(Some(idle))
         .keep_alive_interval(Some(KEEP_ALIVE_INTERVAL))
-        .datagram_receive_buffer_size(None);
+        .datagram_receive_buffer_size(None)
+        // What a node sends are answers. With it, each connection keeps room for ten packets.
+        .enable_segmentation_offload(false);
     config
         .transport_config(Arc::new(transport))
         .migration(true)

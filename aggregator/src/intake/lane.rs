@@ -21,7 +21,7 @@ use super::fault::{End, PeerFault};
 use super::frames;
 use super::openings::Openings;
 use super::session::SessionContext;
-use crate::fold::{Answer, Answered, Credit, Hello, Reply};
+use crate::fold::{Answer, AnswerSender, Answered, Credit, Hello, Reply};
 use crate::killpoint;
 use crate::limits::{BUSY_WAIT, EPOCHS_PER_DAY_MAX, LANE_SLOTS};
 
@@ -56,7 +56,7 @@ struct Reading<'a> {
     lane: Lane,
     deaf: &'a AtomicBool,
     credit: LaneCredit,
-    answers: mpsc::Sender<Answered>,
+    answers: AnswerSender,
 }
 
 impl Reading<'_> {
@@ -197,7 +197,7 @@ struct Writing<'a> {
 
 impl Writing<'_> {
     /// Writes answers until all questions are answered and no more come.
-    async fn run(mut self, mut answered: mpsc::Receiver<Answered>) -> Result<(), End> {
+    async fn run(mut self, mut answered: mpsc::Receiver<Box<Answered>>) -> Result<(), End> {
         while let Some(first) = answered.recv().await {
             let mut batch = vec![first];
             while let Ok(more) = answered.try_recv() {
@@ -219,7 +219,7 @@ impl Writing<'_> {
     }
 
     /// Acks are cumulative: of several in a row the last one says it all.
-    fn encode(&mut self, batch: &[Answered]) -> Vec<u8> {
+    fn encode(&mut self, batch: &[Box<Answered>]) -> Vec<u8> {
         let mut frames = Vec::new();
         let mut ack: Option<Ack> = None;
         for answered in batch {

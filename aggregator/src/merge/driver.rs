@@ -68,6 +68,8 @@ pub(super) struct Driver {
 /// What is saved.
 pub(super) struct Saved {
     pub(super) at: Instant,
+    /// Bytes of the last snapshot by this process.
+    pub(super) bytes: usize,
     /// Whether there is something that is not.
     pub(super) is_behind: bool,
     /// Whether the store could not be written: it is left alone until the next start makes it whole.
@@ -224,8 +226,9 @@ impl Driver {
             return self.fail_store(&error);
         }
         if let Some(tip) = self.tip {
-            let snapshot = Snapshot { log: self.log.id(), tip, state: self.state.clone() };
-            let (ledger, view, windows) = (snapshot.encode(), Vec::new(), Vec::new());
+            let ledger = Snapshot::encode(self.log.id(), &tip, &self.state, self.saved.bytes);
+            self.saved.bytes = ledger.len();
+            let (view, windows) = (Vec::new(), Vec::new());
             self.log.put_snapshot(SHARD, StoredSnapshot { next: self.next, ledger, view, windows });
             self.saved.is_behind = false;
         }

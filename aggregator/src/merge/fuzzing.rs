@@ -7,5 +7,7 @@ use super::snapshot::Snapshot;
 /// Reads a snapshot and returns what would be written of it; `None` if it can't be read.
 #[must_use]
 pub fn snapshot(bytes: &[u8]) -> Option<Vec<u8>> {
-    Snapshot::decode(bytes).ok().map(|snapshot| snapshot.encode())
+    Snapshot::decode(bytes)
+        .ok()
+        .map(|snapshot| Snapshot::encode(snapshot.log, &snapshot.tip, &snapshot.state, 0))
 }

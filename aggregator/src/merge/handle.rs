@@ -133,6 +133,7 @@ impl MergeHandle {
             next: recovered.next,
             tip: recovered.tip,
             saved: Saved {
+                bytes: 0,
                 at: Instant::now(),
                 is_behind: recovered.replayed > 0,
                 store_failed: false,

@@ -7,6 +7,7 @@ use headwater_protocol::codec::{DecodeError, Reader, put_bytes, put_varint};
 use headwater_protocol::identity::{DeviceId, Generation, LogId, Offset, ShardId};
 use headwater_protocol::ledger::LogTip;
 
+use super::part::Part;
 use super::state::{Keys, MergeState, Shard};
 use super::window::MergeWindow;
 use crate::alert::Alerts;
@@ -33,14 +34,21 @@ pub(super) struct Snapshot {
 }
 
 impl Snapshot {
-    pub(super) fn encode(&self) -> Vec<u8> {
-        let mut out = MAGIC.to_vec();
+    /// The bytes of a state that ends at an entry of a log; `likely_bytes` is what the one before had.
+    pub(super) fn encode(
+        log: LogId,
+        tip: &LogTip,
+        state: &MergeState,
+        likely_bytes: usize,
+    ) -> Vec<u8> {
+        let mut out = Vec::with_capacity(likely_bytes + likely_bytes / 8);
+        out.extend_from_slice(&MAGIC);
         out.push(VERSION);
-        out.extend_from_slice(&self.log.0);
-        out.extend_from_slice(&self.tip.offset.0.to_le_bytes());
-        out.extend_from_slice(&self.tip.generation.0.to_le_bytes());
-        out.extend_from_slice(&self.tip.identity);
-        self.state.encode(&mut out);
+        out.extend_from_slice(&log.0);
+        out.extend_from_slice(&tip.offset.0.to_le_bytes());
+        out.extend_from_slice(&tip.generation.0.to_le_bytes());
+        out.extend_from_slice(&tip.identity);
+        state.encode(&mut out);
         let hash = blake3::hash(&out);
         out.extend_from_slice(hash.as_bytes());
         out
@@ -135,8 +143,16 @@ impl MergeState {
         }
         let is_closed = reader.u8("closed")? != 0;
         let closed_us = reader.i64("closed window")?;
-        state.closed_us = is_closed.then_some(closed_us);
+        let closed_us = is_closed.then_some(closed_us);
+        state.closed_us = closed_us;
         state.strayed = reader.u64("strayed")?;
+        // Builds before held devices until a window was let go.
+        let closed: Vec<i64> =
+            state.windows.keys().copied().filter(|it| Some(*it) <= closed_us).collect();
+        for start_us in closed {
+            state.windows.get_mut(&start_us).map(MergeWindow::take_devices);
+            state.pack(start_us);
+        }
         let alerts = Alerts::decode(reader.bytes("alerts", ALERTS_BYTES_MAX)?);
         let (what, expected) = ("alerts", "the state of alerts");
         state.alerts = alerts.map_err(|_| DecodeError::Value { what, value: 0, expected })?;
@@ -151,9 +167,9 @@ impl MergeWindow {
         put_varint(out, self.without.len() as u64);
         self.without.iter().for_each(|shard| out.extend_from_slice(&shard.0.to_le_bytes()));
         put_varint(out, self.parts.len() as u64);
-        for (shard, groups) in &self.parts {
+        for (shard, part) in &self.parts {
             out.extend_from_slice(&shard.0.to_le_bytes());
-            put_groups(groups, out);
+            put_groups(&part.groups(), out);
         }
     }
 
@@ -166,7 +182,7 @@ impl MergeWindow {
         let mut parts = BTreeMap::new();
         for _ in 0..reader.length("count of parts", ENTRIES_MAX)? {
             let shard = ShardId(reader.u16("shard")?);
-            parts.insert(shard, groups(reader)?);
+            parts.insert(shard, Part::Open(groups(reader)?));
         }
         Ok(Self { length_us, revision, without, parts })
     }
@@ -205,7 +221,7 @@ impl Keys {
 
 /// Groups are stored as a partial of nothing else.
 fn put_groups(groups: &[Group], out: &mut Vec<u8>) {
-    Partial { groups: groups.to_vec(), ..Partial::default() }.encode(out);
+    Partial::default().encode_around(groups, out);
 }
 
 fn groups(reader: &mut Reader<'_>) -> Result<Vec<Group>, DecodeError> {

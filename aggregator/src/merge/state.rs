@@ -6,8 +6,9 @@ use std::sync::Arc;
 use headwater_protocol::identity::{DeviceId, ShardId};
 
 use super::entry::{MergeEntry, MergeKind};
+use super::part::{by_key, key_of, take_devices};
 use super::pooled::pooled;
-use super::window::{KeyOf, MergeWindow, sum};
+use super::window::{KeyOf, MergeWindow};
 use crate::alert::Alerts;
 use crate::window::partial::{Facts, Group, GroupRow, Partial};
 use crate::window::{ClosedWindow, Combination, Key, Output, OutputKind, Position, Row};
@@ -180,7 +181,7 @@ impl MergeState {
     }
 
     fn partial(&mut self, shard: ShardId, mut partial: Partial, merging: &mut Merging) {
-        partial.groups = self.admit(shard, &partial);
+        self.admit(shard, &mut partial);
         let start_us = partial.start_us;
         if Some(start_us) > self.closed_us {
             self.take(shard, partial);
@@ -188,11 +189,15 @@ impl MergeState {
         }
         let oldest = self.closed_us.map(|closed| closed.saturating_sub(HOLD_US));
         if Some(start_us) > oldest {
+            let devices = by_key(take_devices(&mut partial.groups));
             let keys = partial.groups.iter().map(key_of).collect();
+            let is_addition = partial.addition;
             self.take(shard, partial);
             let window = self.windows.get_mut(&start_us).expect("it was just taken");
             window.revision += 1;
             let (revision, sums) = (window.revision, window.sums(Some(&keys)));
+            self.pack(start_us);
+            self.write(start_us, if is_addition { 0 } else { revision }, devices, merging);
             return self.write(start_us, revision, sums, merging);
         }
         self.stray(partial, merging);
@@ -211,16 +216,10 @@ impl MergeState {
     /// holds; a whole key takes the place of what is there.
     fn stray(&mut self, partial: Partial, merging: &mut Merging) {
         let is_new = partial.addition || partial.revision == 1;
-        let mut sums: BTreeMap<KeyOf, Vec<GroupRow>> = BTreeMap::new();
-        for group in partial.groups.into_iter().filter(|group| !group.rows.is_empty()) {
-            if is_new || group.combination.is_device() {
-                let key = key_of(&group);
-                let rows = sums.entry(key).or_default();
-                *rows = if rows.is_empty() { group.rows } else { sum([&*rows, &group.rows]) };
-            } else {
-                self.strayed += group.rows.len() as u64;
-            }
-        }
+        let has_place = |group: &Group| is_new || group.combination.is_device();
+        let (kept, strayed): (Vec<_>, Vec<_>) = partial.groups.into_iter().partition(has_place);
+        self.strayed += strayed.iter().map(|group| group.rows.len() as u64).sum::<u64>();
+        let sums = by_key(kept);
         // Other revisions of it are counted by nobody any more: the store goes on from its own.
         let revision = if is_new { 0 } else { partial.revision };
         self.write(partial.start_us, revision, sums, merging);
@@ -237,7 +236,7 @@ impl MergeState {
             }
             window.revision = 1;
             self.closed_us = Some(start_us);
-            let mut sums = window.sums(None);
+            let mut sums = window.close();
             sums.extend(pooled(&sums, &self.keys));
             let length_us = i64::try_from(window.length_us).unwrap_or(i64::MAX);
             let without = window.without.iter().copied().collect();
@@ -250,7 +249,16 @@ impl MergeState {
             self.write(start_us, 1, sums, merging);
             let oldest = start_us.saturating_sub(HOLD_US);
             self.windows = self.windows.split_off(&oldest.saturating_add(1));
+            self.pack(start_us);
         }
+    }
+
+    /// Packs what came of a closed window.
+    pub(super) fn pack(&mut self, start_us: i64) {
+        let Some(mut window) = self.windows.remove(&start_us) else { return };
+        let before = self.windows.range(..start_us).next_back();
+        window.pack(before.map(|(_, window)| window));
+        self.windows.insert(start_us, window);
     }
 
     fn rows(&self, sums: &BTreeMap<KeyOf, Vec<GroupRow>>) -> Vec<Row> {
@@ -304,36 +312,30 @@ impl MergeState {
         }));
     }
 
-    /// A partial's groups under keys that are admitted, and how many devices the shard knows of each.
-    fn admit(&mut self, shard: ShardId, partial: &Partial) -> Vec<Group> {
+    /// Puts a partial's groups under keys that are admitted, and notes how many devices the shard knows of each.
+    fn admit(&mut self, shard: ShardId, partial: &mut Partial) {
         let most = partial.keys_max as usize;
         let mut counted: BTreeMap<Arc<Combination>, BTreeMap<Arc<Key>, u32>> = BTreeMap::new();
-        let mut groups = Vec::with_capacity(partial.groups.len());
-        for group in &partial.groups {
-            let mut group = group.clone();
+        for group in &mut partial.groups {
             if !group.combination.is_device() {
                 let combination = Arc::clone(&group.combination);
                 let keys = self.keys.entry(combination).or_default();
-                let is_there = keys.admitted.contains(&group.key);
-                if !is_there && *group.key != Key::Other && keys.admitted.len() < most {
+                if let Some(admitted) = keys.admitted.get(&group.key) {
+                    // One copy for all windows.
+                    group.key = Arc::clone(admitted);
+                } else if *group.key != Key::Other && keys.admitted.len() < most {
                     keys.admitted.insert(Arc::clone(&group.key));
-                } else if !is_there {
+                } else {
                     group.key = Arc::new(Key::Other);
                 }
                 let counted = counted.entry(Arc::clone(&group.combination)).or_default();
                 *counted.entry(Arc::clone(&group.key)).or_default() += group.known;
             }
-            groups.push(group);
         }
         for (combination, known) in counted {
             self.keys.entry(combination).or_default().known.insert(shard, known);
         }
-        groups
     }
-}
-
-fn key_of(group: &Group) -> KeyOf {
-    (Arc::clone(&group.combination), Arc::clone(&group.key))
 }
 
 #[cfg(test)]
@@ -342,7 +344,7 @@ mod tests {
     use headwater_protocol::record::Series;
 
     use super::*;
-    use crate::window::Figures;
+    use crate::window::{DEVICE, Figures};
 
     const LENGTH_US: i64 = 10;
 
@@ -430,6 +432,36 @@ mod tests {
         assert_eq!(told(1, 0, &["osl", "bgo"]), site(0));
         assert_eq!(told(2, 10, &["osl", "bgo", "trd", "svg"]), site(4), "two of each");
         assert_eq!(told(3, 20, &["osl"]), site(0));
+    }
+
+    #[test]
+    fn figures_of_devices_are_held_until_their_window_is_closed_and_written_as_they_come_after() {
+        let mut state = MergeState::default();
+        let of_device = |revision, addition, value| {
+            let OutputKind::Partial(mut partial) = partial(0, revision, value) else {
+                unreachable!()
+            };
+            let mut device = partial.groups[0].clone();
+            device.combination = Arc::new(Combination::new(vec![DEVICE.to_owned()]));
+            partial.groups.insert(0, device);
+            partial.addition = addition;
+            OutputKind::Partial(partial)
+        };
+        fold(&mut state, output(1, 1, opened(0)));
+        let first = fold(&mut state, output(1, 2, of_device(1, false, 5)));
+        assert_eq!(first.closed[0].rows.len(), 3, "a device, a site, and how full it is");
+        let groups = |state: &MergeState| state.windows[&0].parts[&ShardId(1)].groups().len();
+        assert_eq!(groups(&state), 1, "that of the site");
+        let told = |merging: Merging| -> Vec<_> {
+            let writes = merging.writes.into_iter();
+            writes.map(|it| (it.combination.is_device(), it.revision, it.rows[0].figures)).collect()
+        };
+        let whole = told(fold(&mut state, output(1, 3, of_device(2, false, 6))));
+        assert_eq!(whole, [(true, 2, Figures::of(6)), (false, 2, Figures::of(6))]);
+        let more = told(fold(&mut state, output(1, 4, of_device(1, true, 7))));
+        let sum = Figures::of(6).plus(Figures::of(7));
+        assert_eq!(more, [(true, 0, Figures::of(7)), (false, 3, sum)], "the store adds it up");
+        assert_eq!(groups(&state), 1);
     }
 
     #[test]

@@ -71,6 +71,11 @@ const ENTRIES_MAX: usize = 1 << 20;
 impl Partial {
     /// Appends the bytes.
     pub fn encode(&self, out: &mut Vec<u8>) {
+        self.encode_around(&self.groups, out);
+    }
+
+    /// Appends the bytes that there would be with other groups.
+    pub fn encode_around(&self, groups: &[Group], out: &mut Vec<u8>) {
         out.extend_from_slice(&self.start_us.to_le_bytes());
         out.extend_from_slice(&self.length_us.to_le_bytes());
         put_varint(out, u64::from(self.revision));
@@ -83,12 +88,12 @@ impl Partial {
             encode_facts(facts, out);
         }
         let mut table = SeriesTable::default();
-        let rows = self.groups.iter().flat_map(|group| &group.rows);
+        let rows = groups.iter().flat_map(|group| &group.rows);
         rows.for_each(|row| table.add(&row.series));
         table.encode(out);
-        put_varint(out, self.groups.len() as u64);
+        put_varint(out, groups.len() as u64);
         let mut combination: Option<&Combination> = None;
-        for group in &self.groups {
+        for group in groups {
             let same = combination == Some(&*group.combination);
             out.push(u8::from(!same));
             if !same {

@@ -72,7 +72,7 @@ impl Folding {
 
     /// Hands batches over at once, and gives the answers in order.
     pub(crate) async fn batches(&self, batches: Vec<Batch>) -> Vec<Answer> {
-        let (told, mut answers) = mpsc::channel::<Answered>(batches.len().max(1));
+        let (told, mut answers) = mpsc::channel::<Box<Answered>>(batches.len().max(1));
         for batch in batches {
             let reply = Reply::new(told.clone(), Instant::now(), Credit::default());
             self.fold.append(Box::new(batch), SentClock::default(), reply).await;

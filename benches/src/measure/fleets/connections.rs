@@ -11,10 +11,11 @@ use crate::site::{Plan, Programs};
 
 /// Measures fleets of several sizes, each with an aggregator of its own.
 pub(crate) fn measure(programs: &Programs, effort: Effort) -> Result<Section> {
+    let watched = Duration::from_secs(effort.connected_seconds);
     let mut found = Vec::new();
     for devices in effort.connected_devices {
         eprintln!("connections: {devices} devices");
-        found.push(Settled::of(programs, devices)?);
+        found.push(Settled::of(programs, devices, watched)?);
     }
     let slopes: Vec<f64> = found
         .windows(2)
@@ -31,7 +32,7 @@ pub(crate) fn measure(programs: &Programs, effort: Effort) -> Result<Section> {
     for Settled { devices, resident_bytes, cpu_seconds, .. } in &found {
         let resident = vec![resident_bytes / 1e6];
         figures.push(Figure::new(format!("RSS with {devices} devices"), "MB", resident));
-        let cpu = vec![cpu_seconds * 1e3 / SETTLED.as_secs_f64()];
+        let cpu = vec![cpu_seconds * 1e3 / watched.as_secs_f64()];
         figures.push(Figure::new(format!("CPU with {devices} devices"), "ms/s", cpu));
     }
     Ok(Section {
@@ -41,13 +42,13 @@ pub(crate) fn measure(programs: &Programs, effort: Effort) -> Result<Section> {
              every {} s and {FILES} files of which nothing new is read; RSS once all had been served for {} s",
             effort.connected_devices.map(|devices| devices.to_string()).join(", "),
             INTERVAL.as_secs(),
-            SETTLED.as_secs(),
+            effort.connected_seconds,
         ),
         figures,
         notes: vec![
             "Memory of a device is the slope of RSS from each fleet to the next larger one: sessions, ledger, windows, latest \
              samples, and what the allocator keeps. What an aggregator takes without devices is in none of it. Caches of \
-             databases are; larger fleets fill more of their 88 MiB, so the slope is too high rather than too low."
+             databases are; larger fleets fill more of their 26 MiB, so the slope is too high rather than too low."
                 .to_owned(),
             "Devices are enrolled in the aggregator's own registry while it does not run, by its own authority; all else goes \
              over QUIC on loopback, with certificates on both sides."
@@ -60,16 +61,16 @@ pub(crate) fn measure(programs: &Programs, effort: Effort) -> Result<Section> {
 struct Settled {
     devices: usize,
     resident_bytes: f64,
-    /// Within [`SETTLED`].
+    /// While it was watched.
     cpu_seconds: f64,
 }
 
 impl Settled {
-    fn of(programs: &Programs, devices: usize) -> Result<Self> {
+    fn of(programs: &Programs, devices: usize, watched: Duration) -> Result<Self> {
         let plan = Plan { devices, series: SERIES, interval: INTERVAL, files: FILES };
         let mut stage = Stage::new(programs, plan)?;
         let before = stage.site.aggregator.usage()?;
-        let over = Instant::now() + SETTLED;
+        let over = Instant::now() + watched;
         while Instant::now() < over {
             std::thread::sleep(Duration::from_secs(1));
             // One of them that has ended is nothing to wait for.
@@ -80,6 +81,3 @@ impl Settled {
         Ok(Self { devices, resident_bytes: after.resident_bytes, cpu_seconds })
     }
 }
-
-/// Six windows: those that are held at once have been held by then.
-const SETTLED: Duration = Duration::from_secs(60);
