@@ -179,10 +179,10 @@ fn a_log_that_is_not_the_right_one_is_refused_by_name() {
     let error = EmbeddedLog::open(folder.path(), &other).unwrap_err();
     assert!(matches!(error, OpenError::Meta { source: MetaError::OtherLog { .. } }), "{error}");
 
-    std::fs::rename(folder.path().join("log-2.redb"), folder.path().join("aside")).unwrap();
+    std::fs::rename(folder.path().join("log-1.redb"), folder.path().join("aside")).unwrap();
     let error = open(folder.path()).unwrap_err();
     assert!(matches!(error, OpenError::Missing { .. }), "{error}");
-    std::fs::copy(folder.path().join("log-1.redb"), folder.path().join("log-2.redb")).unwrap();
+    std::fs::copy(folder.path().join("log-0.redb"), folder.path().join("log-1.redb")).unwrap();
     let error = open(folder.path()).unwrap_err();
     assert!(matches!(error, OpenError::Meta { source: MetaError::OtherFile { .. } }), "{error}");
 }

@@ -16,14 +16,24 @@ pub(super) fn path(folder: &Path, file: u16) -> PathBuf {
     folder.join(format!("log-{file}.redb"))
 }
 
-/// How many files a log of so many shards has.
-pub(super) fn files_of(shards: ShardCount) -> u16 {
+/// How many files a log of so many shards is made with.
+fn files_of(shards: ShardCount) -> u16 {
     LOG_FILES.min(shards.number())
 }
 
 /// Makes the files that are not there yet. The folder exists.
 pub(super) fn create(folder: &Path, log: LogId, shards: ShardCount) -> Result<(), CreateError> {
-    for file in 0..files_of(shards) {
+    create_files(folder, log, shards, files_of(shards))
+}
+
+/// Makes a log of a number of files.
+pub(super) fn create_files(
+    folder: &Path,
+    log: LogId,
+    shards: ShardCount,
+    files: u16,
+) -> Result<(), CreateError> {
+    for file in 0..files {
         let target = path(folder, file);
         if target.exists() {
             continue;
@@ -34,7 +44,7 @@ pub(super) fn create(folder: &Path, log: LogId, shards: ShardCount) -> Result<()
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
             Ok(()) | Err(_) => {}
         }
-        write(&partial, Meta { log, shards, file })
+        write(&partial, Meta { log, shards, file }, files)
             .map_err(|source| CreateError::Database { path: partial.clone(), source })?;
         std::fs::rename(&partial, &target).map_err(failed)?;
     }
@@ -43,11 +53,11 @@ pub(super) fn create(folder: &Path, log: LogId, shards: ShardCount) -> Result<()
         .map_err(|source| CreateError::File { path: folder.to_owned(), source })
 }
 
-fn write(path: &Path, meta: Meta) -> Result<(), redb::Error> {
+fn write(path: &Path, meta: Meta, files: u16) -> Result<(), redb::Error> {
     let database = Database::builder().set_cache_size(LOG_CACHE_BYTES).create(path)?;
     let mut transaction = database.begin_write()?;
     transaction.set_quick_repair(true);
-    meta.write(&mut transaction.open_table(META)?)?;
+    meta.write(files, &mut transaction.open_table(META)?)?;
     transaction.open_table(ENTRIES)?;
     transaction.open_table(BOUNDS)?;
     transaction.open_table(SNAPSHOTS)?;

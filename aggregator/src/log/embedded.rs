@@ -51,9 +51,23 @@ impl EmbeddedLog {
     /// # Errors
     /// If a file is missing, in use, damaged, or not of this log.
     pub fn open(folder: &Path, options: &LogOptions) -> Result<Self, OpenError> {
-        let writers =
-            (0..create::files_of(options.shards)).map(|file| Writer::open(folder, file, options));
-        let writers = writers.collect::<Result<_, _>>()?;
+        Self::of(options, |file| Writer::open(folder, file, options))
+    }
+
+    /// Opens as many files as the first one says there are.
+    fn of(
+        options: &LogOptions,
+        mut open: impl FnMut(u16) -> Result<Writer, OpenError>,
+    ) -> Result<Self, OpenError> {
+        let mut writers = vec![open(0)?];
+        let files = writers[0].files();
+        for file in 1..files {
+            let writer = open(file)?;
+            if writer.files() != files {
+                return Err(OpenError::Number { file, found: writer.files(), expected: files });
+            }
+            writers.push(writer);
+        }
         Ok(Self { id: options.id, shards: options.shards, writers })
     }
 
@@ -62,13 +76,18 @@ impl EmbeddedLog {
     /// # Errors
     /// If a file is missing, in use, was not closed, is damaged, or not of this log.
     pub fn look(folder: &Path, id: LogId, shards: ShardCount) -> Result<(), OpenError> {
-        for file in 0..create::files_of(shards) {
+        let (mut file, mut files) = (0, 1);
+        while file < files {
             let path = create::path(folder, file);
             let mut builder = Database::builder();
             let database = builder.set_cache_size(LOG_CACHE_BYTES).open_read_only(&path);
             let database = database.map_err(|source| OpenError::of(&path, source))?;
             let meta = Meta { log: id, shards, file };
-            meta.check(&database, &path).map_err(|source| OpenError::Meta { source })?;
+            let of = meta.check(&database, &path).map_err(|source| OpenError::Meta { source })?;
+            if file > 0 && of != files {
+                return Err(OpenError::Number { file, found: of, expected: files });
+            }
+            (file, files) = (file + 1, of);
         }
         Ok(())
     }
@@ -81,10 +100,11 @@ impl EmbeddedLog {
         storages: Vec<impl StorageBackend>,
         options: &LogOptions,
     ) -> Result<Self, OpenError> {
-        let files = (0..create::files_of(options.shards)).zip(storages);
-        let writers = files.map(|(file, storage)| Writer::open_on(storage, file, options));
-        let writers = writers.collect::<Result<_, _>>()?;
-        Ok(Self { id: options.id, shards: options.shards, writers })
+        let mut storages = storages.into_iter();
+        Self::of(options, |file| {
+            let storage = storages.next().ok_or_else(|| OpenError::missing(file))?;
+            Writer::open_on(storage, file, options)
+        })
     }
 
     /// Waits until everything that was asked for is durable, and closes the files.
@@ -93,7 +113,7 @@ impl EmbeddedLog {
     }
 
     fn writer(&self, shard: ShardId) -> &Writer {
-        &self.writers[usize::from(shard.0 % create::files_of(self.shards))]
+        &self.writers[usize::from(shard.0) % self.writers.len()]
     }
 
     fn reading<T>(
@@ -168,5 +188,49 @@ impl Log for EmbeddedLog {
 
     fn dead_letters(&self, shard: ShardId) -> Result<Vec<DeadLetter>, ReadError> {
         self.reading("dead letters", shard, |file| reader::dead_letters(file, shard))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::LOG_FILES;
+    use crate::log::MinFree;
+    use crate::metrics::Metrics;
+
+    const ID: LogId = LogId([7; 16]);
+
+    fn options(folder: &Path) -> LogOptions {
+        LogOptions {
+            id: ID,
+            shards: ShardCount::DEFAULT,
+            group_commit: Duration::from_millis(2),
+            space: Arc::new(Space::of(folder, MinFree::Bytes(ByteCount(0))).unwrap()),
+            metrics: Metrics::default().log,
+        }
+    }
+
+    #[test]
+    fn a_log_keeps_the_files_that_it_was_made_with() {
+        let (many, few) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        create::create_files(many.path(), ID, ShardCount::DEFAULT, LOG_FILES + 2).unwrap();
+        for start in 0..2 {
+            let log = EmbeddedLog::open(many.path(), &options(many.path())).unwrap();
+            assert_eq!(log.writers.len(), usize::from(LOG_FILES) + 2);
+            for shard in (0..8).map(ShardId) {
+                assert_eq!(log.end(shard).unwrap(), Offset(start));
+                let (told, durable) = std::sync::mpsc::channel();
+                let callback = Box::new(move |stored| told.send(stored).unwrap());
+                log.append(shard, vec![1], callback).unwrap();
+                durable.recv().unwrap();
+            }
+        }
+        EmbeddedLog::look(many.path(), ID, ShardCount::DEFAULT).unwrap();
+        EmbeddedLog::create(few.path(), ID, ShardCount::DEFAULT).unwrap();
+        let last = create::path(few.path(), LOG_FILES - 1);
+        std::fs::copy(create::path(many.path(), LOG_FILES - 1), last).unwrap();
+        let mixed = EmbeddedLog::open(few.path(), &options(few.path())).unwrap_err();
+        assert!(matches!(mixed, OpenError::Number { found: 4, expected: 2, .. }), "{mixed}");
+        EmbeddedLog::look(few.path(), ID, ShardCount::DEFAULT).unwrap_err();
     }
 }

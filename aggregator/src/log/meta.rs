@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use headwater_protocol::identity::{LogId, ShardCount};
 use redb::Table;
 
-use super::create::files_of;
 use super::tables::META;
+use crate::limits::LOG_FILES_MAX;
 
 /// The version of the tables that this build writes.
 const FORMAT: u32 = 1;
@@ -20,25 +20,26 @@ pub(super) struct Meta {
 }
 
 impl Meta {
-    /// Writes it into a fresh file.
+    /// Writes it into a fresh file of a log of so many.
     pub(super) fn write(
         self,
+        files: u16,
         table: &mut Table<'_, &'static str, &'static [u8]>,
     ) -> Result<(), redb::StorageError> {
         table.insert("format", FORMAT.to_le_bytes().as_slice())?;
         table.insert("log", self.log.0.as_slice())?;
         table.insert("shards", self.shards.number().to_le_bytes().as_slice())?;
         table.insert("file", self.file.to_le_bytes().as_slice())?;
-        table.insert("files", files_of(self.shards).to_le_bytes().as_slice())?;
+        table.insert("files", files.to_le_bytes().as_slice())?;
         Ok(())
     }
 
-    /// Compares a file with what it should be.
+    /// Compares a file with what it should be. Gives how many files the log was made with.
     pub(super) fn check(
         self,
         database: &impl redb::ReadableDatabase,
         path: &std::path::Path,
-    ) -> Result<(), MetaError> {
+    ) -> Result<u16, MetaError> {
         let path = || path.to_owned();
         let unreadable = |source| MetaError::Read { path: path(), source };
         let transaction = database.begin_read().map_err(|error| unreadable(error.into()))?;
@@ -60,12 +61,12 @@ impl Meta {
         if read("log")? != self.log.0 {
             return Err(MetaError::OtherLog { path: path() });
         }
-        if read("file")? != self.file.to_le_bytes()
-            || read("files")? != files_of(self.shards).to_le_bytes()
-        {
+        let files = read("files")?.try_into().map_or(0, u16::from_le_bytes);
+        let is_one = (1..=LOG_FILES_MAX.min(self.shards.number())).contains(&files);
+        if !is_one || read("file")? != self.file.to_le_bytes() {
             return Err(MetaError::OtherFile { path: path() });
         }
-        Ok(())
+        Ok(files)
     }
 }
 

@@ -46,6 +46,8 @@ impl Request {
 #[derive(Debug)]
 pub(super) struct Writer {
     database: Arc<Database>,
+    /// How many files the log was made with, as this one says.
+    files: u16,
     requests: SyncSender<Request>,
     /// Taken by whoever stops the writer first; a handle can be joined once.
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -81,7 +83,7 @@ impl Writer {
     ) -> Result<Self, OpenError> {
         let database = Arc::new(database.map_err(|source| OpenError::of(&path, source))?);
         let meta = Meta { log: options.id, shards: options.shards, file };
-        meta.check(&*database, &path).map_err(|source| OpenError::Meta { source })?;
+        let files = meta.check(&*database, &path).map_err(|source| OpenError::Meta { source })?;
         let (requests, inbox) = sync_channel(LOG_REQUESTS_MAX);
         let committing = Committing {
             database: Arc::clone(&database),
@@ -96,7 +98,11 @@ impl Writer {
             .name(format!("log-{file}"))
             .spawn(move || committing.run())
             .map_err(|source| OpenError::Thread { source })?;
-        Ok(Self { database, requests, thread: Mutex::new(Some(thread)) })
+        Ok(Self { database, files, requests, thread: Mutex::new(Some(thread)) })
+    }
+
+    pub(super) fn files(&self) -> u16 {
+        self.files
     }
 
     pub(super) fn database(&self) -> &Database {
@@ -235,6 +241,18 @@ pub enum OpenError {
         /// What does not fit.
         source: MetaError,
     },
+    /// It is of a log with another number of files.
+    #[error(
+        "open the log: log-{file}.redb is of a log with {found} files, log-0.redb of one with {expected}; were files of two backups mixed?"
+    )]
+    Number {
+        /// The file.
+        file: u16,
+        /// What it says.
+        found: u16,
+        /// What the first one says.
+        expected: u16,
+    },
     /// No thread for its writer.
     #[error("open the log: start a writer thread")]
     Thread {
@@ -244,6 +262,10 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    pub(super) fn missing(file: u16) -> Self {
+        Self::Missing { path: create::path(Path::new(""), file) }
+    }
+
     pub(super) fn of(path: &Path, error: DatabaseError) -> Self {
         let path = path.to_owned();
         match error {

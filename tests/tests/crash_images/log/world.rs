@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use headwater_aggregator::fold::recover;
-use headwater_aggregator::limits::ByteCount;
+use headwater_aggregator::limits::{ByteCount, LOG_FILES};
 use headwater_aggregator::log::{
     DeadLetter, EmbeddedLog, Log, LogOptions, MinFree, OpenError, Space, Stored,
 };
@@ -46,7 +46,7 @@ impl Ground {
             space: Arc::new(space),
             metrics: Metrics::default().log,
         };
-        Self { files: (0..4).map(|number| Image::of(&file(number))).collect(), options }
+        Self { files: (0..LOG_FILES).map(|number| Image::of(&file(number))).collect(), options }
     }
 
     /// The disk of the first file, with nothing in it.
