@@ -43,7 +43,11 @@ impl Device {
         let (mut tries, mut session) = (0, 0);
         loop {
             let mut is_served = false;
-            if let Some(mut open) = self.open(&mut live, &mut bulk).await {
+            let opened = self.open(&mut live, &mut bulk).await;
+            if let Err(at) = &opened {
+                standing.miss(at);
+            }
+            if let Ok(mut open) = opened {
                 tries = 0;
                 while open.send(&mut live, &mut bulk).await.is_some() {
                     if !is_served {
@@ -56,6 +60,9 @@ impl Device {
                     if open.ends_before(next).await {
                         break;
                     }
+                }
+                if !is_served {
+                    standing.miss("first batch");
                 }
             }
             sleep(self.pause(tries)).await;
@@ -70,23 +77,30 @@ impl Device {
         Duration::from_millis(self.draws.of(0..millis + 1))
     }
 
-    /// A session with its lanes. `None` if it does not come so far.
-    async fn open(&self, live: &mut Option<Chain>, bulk: &mut Option<Chain>) -> Option<Open> {
+    /// A session with its lanes. Otherwise how far it came.
+    async fn open(
+        &self,
+        live: &mut Option<Chain>,
+        bulk: &mut Option<Chain>,
+    ) -> Result<Open, &'static str> {
         let connecting = Peer::connect_from(&self.endpoint, &self.identity, &self.address);
-        let mut peer = timeout(CONNECT_TIMEOUT, connecting).await.ok()?.ok()?;
+        let connected = timeout(CONNECT_TIMEOUT, connecting).await;
+        let mut peer =
+            connected.map_err(|_| "connect: silence")?.map_err(|_| "connect: refused")?;
         let greeting = peer.may_greet_as(self.saying.hello());
-        let stream = timeout(WELCOME_TIMEOUT, greeting).await.ok()??;
-        let live_stream = self.take_up(stream, Lane::Live, live).await?;
+        let greeted = timeout(WELCOME_TIMEOUT, greeting).await;
+        let stream = greeted.map_err(|_| "welcome: silence")?.ok_or("welcome: refused")?;
+        let live_stream = self.take_up(stream, Lane::Live, live).await.ok_or("live lane")?;
         let mut bulk_stream = None;
         if self.habits.files > 0 {
-            let stream = peer.try_open(WELCOME_TIMEOUT).await?;
+            let stream = peer.try_open(WELCOME_TIMEOUT).await.ok_or("stream")?;
             let is_first = bulk.is_none();
-            bulk_stream = Some(self.take_up(stream, Lane::Bulk, bulk).await?);
+            bulk_stream = Some(self.take_up(stream, Lane::Bulk, bulk).await.ok_or("bulk lane")?);
             if let Some(chain) = bulk.as_mut().filter(|_| is_first) {
                 chain.seal(&chain.files(self.habits.files));
             }
         }
-        Some(Open { peer, live: live_stream, bulk: bulk_stream })
+        Ok(Open { peer, live: live_stream, bulk: bulk_stream })
     }
 
     /// Opens a lane on a stream, and goes on with its chain.
