@@ -64,7 +64,7 @@ pub(crate) fn measure(programs: &Programs, effort: Effort, alone: bool) -> Resul
         title: "An idle agent",
         workload: format!(
             "samples of CPU, memory, disks, network, pressure and load, {} values each, every 10 s (and, where it \
-             says so, every second), one quiet file; watched for {} s from {} s after the first batch was applied; RSS once a second, \
+             says so, every second), one quiet file; watched for {} s from {} s after the first batch was applied or later, in the middle between two; RSS once a second, \
              the rest once",
             samples_per_tick.round(),
             effort.idle_seconds,
@@ -113,9 +113,16 @@ pub(super) fn watch(
         Ok(site.records_read("bulk")? > 0 && site.records_read("live")? > 0)
     })?;
     std::thread::sleep(SETTLED);
-    // From just after a batch to half an interval behind one: a batch more or less would be a sixth of the wire.
-    let known = site.records_read("live")?;
-    site.until("the next samples are in the ledger", || Ok(site.records_read("live")? > known))?;
+    // From the middle between two batches: one more or less would be a sixth of all.
+    let next_batch = || -> Result<Instant> {
+        let known = site.records_read("live")?;
+        let has_come = || Ok(site.records_read("live")? > known);
+        site.until("the next samples are in the ledger", has_come)?;
+        Ok(Instant::now())
+    };
+    let last = next_batch()?;
+    let between = next_batch()?.duration_since(last);
+    std::thread::sleep(between / 2);
     let read_before = site.records_read("live")?;
     let (before, wire_before) = (agent.usage()?, site.aggregator.loopback_bytes()?);
     let begun = Instant::now();
@@ -125,12 +132,9 @@ pub(super) fn watch(
         std::thread::sleep(Duration::from_secs(1));
         resident_megabytes.push(agent.usage()?.resident_bytes / 1e6);
     }
-    let between = if sample_interval == "1s" && live_seal_after.is_none() { 1 } else { 10 };
-    std::thread::sleep(Duration::from_secs(between) / 2);
     let (after, wire_after) = (agent.usage()?, site.aggregator.loopback_bytes()?);
     let read = site.records_read("live")?.saturating_sub(read_before);
-    // What happened in the last half interval, without a batch, counts as well.
-    let hours = span.as_secs_f64() / 3600.0;
+    let hours = begun.elapsed().as_secs_f64() / 3600.0;
     // Ticks of 10 ms are coarse for so little; ended threads are missing in the finer count.
     let cpu_seconds = (after.cpu_seconds_of_threads - before.cpu_seconds_of_threads)
         .max(after.cpu_seconds - before.cpu_seconds - 0.01);
