@@ -7,7 +7,8 @@
 //! `benches/results/results.json` and, if all was measured in full, `docs/benchmarks.md`; it ends with 1
 //! if the median of a figure misses its goal, or is more than a fifth worse than what `benches/results/recorded.json` says of it.
 //! Both are of CPU, memory and ratios within one run; never of the wall clock. `--record` writes that file, in part if only
-//! some claims are measured: `cargo run --release -p headwater-benches -- --record commits`.
+//! some claims are measured: `cargo run --release -p headwater-benches -- --record commits`. `--record` alone writes
+//! the page as well.
 //!
 //! `HEADWATER_BENCH_MIB` sets the size of the log, `HEADWATER_BENCH_DIR` the folder whose disk is used.
 //! As root it runs in a network namespace of its own, whose loopback counts every byte on the wire.
@@ -168,11 +169,13 @@ impl Asked {
         let (mut effort, mut claims) = (Effort::FULL, Vec::new());
         let (mut is_published, mut is_full, mut is_record) = (true, true, false);
         for argument in std::env::args().skip(1) {
-            is_published = false;
             match argument.as_str() {
-                "--quick" => (effort, is_full) = (Effort::QUICK, false),
+                "--quick" => (effort, is_full, is_published) = (Effort::QUICK, false, false),
                 "--record" => is_record = true,
-                word => claims.push(Claim::of(word)?),
+                word => {
+                    claims.push(Claim::of(word)?);
+                    is_published = false;
+                }
             }
         }
         let mut command = "make bench".to_owned();
