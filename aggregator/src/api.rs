@@ -13,6 +13,7 @@ mod logs;
 mod node;
 pub mod rows;
 mod selection;
+mod sinks;
 mod socket;
 mod tap;
 mod tokens;
@@ -48,6 +49,9 @@ fn router(node: NodeHandle, console: ConsoleHandle) -> Router {
         .route("/api/v1/alerts", get(alerts::list))
         .route("/api/v1/notices", get(alerts::notices))
         .route("/api/v1/thresholds", get(alerts::thresholds).post(alerts::apply))
+        .route("/api/v1/sinks", get(sinks::list))
+        .route("/api/v1/sinks/{name}/pause", post(sinks::pause))
+        .route("/api/v1/sinks/{name}/resume", post(sinks::resume))
         .route("/api/v1/logs", get(logs::run))
         .route("/api/v1/tap", get(tap::run))
         .fallback(unknown)

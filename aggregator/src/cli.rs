@@ -15,6 +15,7 @@ mod ledger;
 mod look;
 pub mod output;
 pub(crate) mod serve;
+mod sinks;
 mod thresholds;
 mod tokens;
 
@@ -26,7 +27,9 @@ use anstream::ColorChoice;
 use clap::{CommandFactory, Parser};
 
 use crate::api;
-use args::{Alerts, Args, Audited, Color, Command, Devices, Global, Ledger, Notices, Thresholds};
+use args::{
+    Alerts, Args, Audited, Color, Command, Devices, Global, Ledger, Notices, Sinks, Thresholds,
+};
 use client::Client;
 use failure::{Exit, Failure};
 use headwater_protocol::wire::{PROTOCOL_NEWEST, PROTOCOL_OLDEST};
@@ -173,6 +176,9 @@ async fn answer(
         }
         Command::Thresholds { command: Some(Thresholds::Apply(apply)) } => {
             thresholds::apply(client, output, global, &apply).await
+        }
+        Command::Sinks { command } => {
+            sinks::run(client, output, command.unwrap_or(Sinks::Status)).await
         }
         Command::Tap(tap) => look::tap::run(client, output, &tap).await,
         Command::Explore(explore) => look::explore::run(client, output, &explore).await,

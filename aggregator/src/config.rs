@@ -41,6 +41,8 @@ pub struct Config {
     pub log: LogConfig,
     /// How samples are added up.
     pub window: WindowConfig,
+    /// What is kept of what was applied.
+    pub history: HistoryConfig,
     /// The console.
     pub console: ConsoleConfig,
     /// Metrics.
@@ -119,6 +121,15 @@ pub struct WindowConfig {
     pub max_keys: u32,
     /// How long averages are kept.
     pub keep: Duration,
+}
+
+/// What is kept of what was applied.
+#[derive(Clone, Debug)]
+pub struct HistoryConfig {
+    /// The folder of its files. `None`: nothing is kept beside the log.
+    pub folder: Option<PathBuf>,
+    /// How long a stretch of time a new file holds.
+    pub every: Duration,
 }
 
 /// The console.

@@ -5,7 +5,8 @@
 //! [`fold`] of the device's shard. The fold has it appended to the [`log`]; once it is durable, it is
 //! applied, or not, in log order, and the verdict goes back as the only ack there is. What is applied is
 //! shown to whoever looks: the [`api`] answers the command line ([`cli`]), live or by reading the log
-//! again, and the [`console`] shows it in a browser.
+//! again, and the [`console`] shows it in a browser. Each [`sink`] follows the fold at its own pace; the
+//! [`history`] is the first one.
 //!
 //! What this crate guarantees: an ack means durable and applied; whatever is killed, the log holds a
 //! prefix of what was appended, and the ledger is computed from it. What it never does: believe a frame
@@ -20,6 +21,7 @@ pub mod console;
 pub mod enrol;
 pub mod fold;
 pub mod health;
+pub mod history;
 pub mod intake;
 mod killpoint;
 pub mod limits;
@@ -28,5 +30,6 @@ pub mod merge;
 pub mod metrics;
 pub mod node;
 pub mod registry;
+pub mod sink;
 pub mod up;
 pub mod window;

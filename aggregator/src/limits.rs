@@ -57,6 +57,11 @@ pub const READ_BYTES: ByteCount = ByteCount(4 << 20);
 /// Dead letters that are kept of each shard, the newest ones; each is a batch of at most 2 MiB.
 pub const DEAD_LETTERS_MAX: u64 = 64;
 
+/// Records that a sink takes at once: 32 bytes a sample, so 16 MiB of them while their file is made.
+pub const SINK_RECORDS_MAX: u64 = 500_000;
+/// Bytes of unpacked bodies that a sink takes at once. Lines are held twice while their file is made: as rows, and packed.
+pub const SINK_BYTES_MAX: u64 = 16 << 20;
+
 /// Bytes of batches between arrival and ack, all sessions together.
 pub const IN_FLIGHT_BYTES_MAX: u64 = 64 << 20;
 /// Bytes of batches between arrival and ack, of one session: both lanes at their aim of 511 KiB.

@@ -3,6 +3,7 @@
 mod alert;
 mod latency;
 mod merge;
+mod sink;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -17,6 +18,7 @@ use prometheus_client::registry::{Registry, Unit};
 pub use alert::{AlertMetrics, NoticeLabel};
 pub(crate) use latency::{Latency, LatencyCounts};
 pub use merge::MergeMetrics;
+pub use sink::{SinkErrorLabel, SinkLabel, SinkMetrics};
 
 /// Everything that is counted, and the registry that prints it.
 #[derive(Debug)]
@@ -36,6 +38,8 @@ pub struct Metrics {
     pub enrol: EnrolMetrics,
     /// Those of alerts.
     pub alert: AlertMetrics,
+    /// Those of sinks.
+    pub sink: SinkMetrics,
 }
 
 impl Default for Metrics {
@@ -49,6 +53,7 @@ impl Default for Metrics {
             intake: IntakeMetrics::register(registry.sub_registry_with_prefix("intake")),
             enrol: EnrolMetrics::register(registry.sub_registry_with_prefix("enrol")),
             alert: AlertMetrics::register(registry.sub_registry_with_prefix("alert")),
+            sink: SinkMetrics::register(registry.sub_registry_with_prefix("sink")),
             registry,
         }
     }

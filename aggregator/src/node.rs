@@ -20,7 +20,7 @@ use headwater_certs::authority;
 use crate::alert::notice;
 use crate::config::Config;
 use crate::registry::RegistryError;
-use crate::{enrol, fold, health, intake, log, merge, registry};
+use crate::{enrol, fold, health, intake, log, merge, registry, sink};
 
 pub use alerting::{Alerting, Append, Applied, ApplyError, ApplyRequest, Terms};
 pub use averages::{
@@ -114,6 +114,12 @@ pub enum StartError {
     /// A shard can't be served.
     #[error("start the node")]
     Fold(#[source] fold::StartError),
+    /// Where sinks stand can't be read.
+    #[error("start the node")]
+    SinkStore(#[source] sink::StoreError),
+    /// A sink can't be started.
+    #[error("start the node")]
+    Sink(#[source] sink::StartError),
     /// The intake can't listen.
     #[error("start the node")]
     Intake(#[source] intake::ListenError),

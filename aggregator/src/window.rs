@@ -28,6 +28,7 @@ mod tally;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use clock::ClockOffset;
 pub use device::SERIES_PER_DEVICE_MAX;
 pub use figures::Figures;
 pub use held::{DeviceHeld, HeldWindow};

@@ -4,6 +4,7 @@ mod alerts;
 mod averages;
 mod ledger;
 mod moment;
+mod sinks;
 mod tap;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ pub use ledger::{
     AuditLaneRow, AuditRow, GapRow, LaneRow, LedgerRow, ReceiptRow, StreamRow, Totals, VerifyRow,
 };
 pub use moment::Moment;
+pub use sinks::SinkRow;
 pub use tap::{BatchRow, TapRow};
 
 /// Why a request was not answered.

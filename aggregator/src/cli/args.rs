@@ -144,6 +144,13 @@ pub enum Command {
         #[command(subcommand)]
         command: Option<Thresholds>,
     },
+    /// Where goes what was applied, and how far each sink is
+    #[command(before_long_help = help::SINKS)]
+    Sinks {
+        /// What to do with them; `None` lists them.
+        #[command(subcommand)]
+        command: Option<Sinks>,
+    },
     /// What was read, what is stored, what is missing and why
     #[command(before_long_help = help::LEDGER)]
     Ledger {
@@ -342,6 +349,25 @@ pub struct Apply {
     /// What for
     #[arg(short, long, value_name = "TEXT")]
     pub message: Option<String>,
+}
+
+/// `headwater sinks`.
+#[derive(Debug, Subcommand)]
+pub enum Sinks {
+    /// How each is
+    Status,
+    /// Stop a sink until it is resumed, also over a restart; no other sink waits for it
+    Pause(SinkName),
+    /// Let a sink go on where it stood
+    Resume(SinkName),
+}
+
+/// A sink, by name.
+#[derive(ClapArgs, Debug)]
+pub struct SinkName {
+    /// Name of the sink
+    #[arg(value_name = "NAME")]
+    pub name: String,
 }
 
 /// `headwater ledger`.

@@ -105,6 +105,14 @@ Examples:
   headwater thresholds apply -f thresholds.toml --yes -m \"disks are larger now\"
   headwater thresholds apply -f thresholds.toml --prune            removes what the file does not have";
 
+/// `headwater sinks --help`
+pub(crate) const SINKS: &str = "\
+Examples:
+  headwater sinks                           how far each is, and what is in its way
+  headwater sinks pause history
+  headwater sinks resume history
+  headwater sinks --json";
+
 /// `headwater ledger --help`
 pub(crate) const LEDGER: &str = "\
 Examples:

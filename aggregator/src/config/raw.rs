@@ -14,6 +14,7 @@ pub(super) struct RawConfig {
     pub(super) intake: RawIntake,
     pub(super) log: RawLog,
     pub(super) window: RawWindow,
+    pub(super) history: RawHistory,
     pub(super) console: RawConsole,
     pub(super) metrics: RawMetrics,
     pub(super) alert: RawAlert,
@@ -67,6 +68,13 @@ pub(super) struct RawWindow {
     pub(super) combinations: Key<Vec<Vec<String>>>,
     pub(super) max_keys: Key<u64>,
     pub(super) keep: Key<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawHistory {
+    pub(super) location: Key<String>,
+    pub(super) every: Key<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::ops::{Range, RangeInclusive};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use headwater_certs::name::NodeId;
@@ -16,8 +16,8 @@ use super::error::ConfigError;
 use super::layer::Layer;
 use super::raw::{Key, RawConfig};
 use super::{
-    Config, ConsoleConfig, EnrolConfig, IntakeConfig, LogConfig, MetricsConfig, NodeConfig,
-    WindowConfig,
+    Config, ConsoleConfig, EnrolConfig, HistoryConfig, IntakeConfig, LogConfig, MetricsConfig,
+    NodeConfig, WindowConfig,
 };
 use super::{units, webhooks};
 use crate::limits::ByteCount;
@@ -34,8 +34,10 @@ impl TryFrom<Layers<'_>> for Config {
             |mode| (mode == "embedded").then_some(()),
             "\"embedded\": this version has no other log",
         )?;
+        let node = node(&layers)?;
         Ok(Self {
-            node: node(&layers)?,
+            history: history(&layers, &node.data_dir)?,
+            node,
             intake: intake(&layers)?,
             enrol: enrol(&layers)?,
             log: log(&layers)?,
@@ -153,6 +155,26 @@ fn window(layers: &Layers<'_>) -> Result<WindowConfig, ConfigError> {
         keep: layers
             .get("window.keep", |raw| &raw.window.keep)
             .duration(600 * second..=Duration::from_secs(31 * 86_400), "\"10m\" to \"31d\"")?,
+    })
+}
+
+fn history(layers: &Layers<'_>, data_dir: &Path) -> Result<HistoryConfig, ConfigError> {
+    let second = Duration::from_secs(1);
+    let folder = |text: &String| match text.as_str() {
+        "off" => Some(None),
+        _ => match text.strip_prefix("{data_dir}/") {
+            Some(below) if !below.is_empty() => Some(Some(data_dir.join(below))),
+            Some(_) => None,
+            None => Some(Some(PathBuf::from(text))).filter(|_| Path::new(text).is_absolute()),
+        },
+    };
+    Ok(HistoryConfig {
+        folder: layers
+            .get("history.location", |raw| &raw.history.location)
+            .check(folder, "an absolute path, \"{data_dir}/history\" or \"off\"")?,
+        every: layers
+            .get("history.every", |raw| &raw.history.every)
+            .duration(second..=3_600 * second, "\"1s\" to \"1h\"")?,
     })
 }
 

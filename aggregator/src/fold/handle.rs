@@ -39,6 +39,9 @@ pub struct FoldOptions {
     pub node: NodeId,
     /// How samples are added up: every version of it, the oldest first.
     pub windows: Vec<WindowRules>,
+    /// In a shard that hears nothing more, time is told once a stretch of so many microseconds has ended in which something
+    /// was applied: sinks wait for its end. `None` if nobody does.
+    pub beat_us: Option<i64>,
     /// Where goes what the shards let out.
     pub outbox: Outbox,
     /// Who listens.

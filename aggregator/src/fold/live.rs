@@ -56,6 +56,16 @@ impl AppliedBatch {
         }
     }
 
+    /// As it was read again at a place (shard, offset and generation), with its clocks.
+    pub(crate) fn again(
+        (shard, offset, generation): (ShardId, Offset, Generation),
+        (stamp_us, sent): (i64, SentClock),
+        batch: &Batch,
+        body: Option<Body>,
+    ) -> Self {
+        Self::new(Place { shard, offset, generation, stamp_us, sent }, batch, body)
+    }
+
     /// About how many bytes of memory it takes: a decoded record takes a multiple of its place in the
     /// columns.
     fn weight(&self) -> u64 {

@@ -31,6 +31,8 @@ pub(super) struct OwnedShard {
     pub(super) returned: u64,
     /// Batches folded since the last snapshot.
     pub(super) unsaved: u64,
+    /// The log's time when a batch was last applied; after a start, that of its last entry.
+    pub(super) applied_us: i64,
     /// Hellos that wait until as many entries have returned as were dispatched before them.
     parked: VecDeque<(u64, Hello)>,
     /// Answers to own entries that were met while reading the log, before the log had called back.
@@ -54,8 +56,10 @@ pub(super) enum ReceiptSays {
 
 impl OwnedShard {
     pub(super) fn new(state: ShardState) -> Self {
+        let applied_us = state.ledger().stamp_us();
         Self {
             state,
+            applied_us,
             dispatched: 0,
             returned: 0,
             unsaved: 0,
@@ -72,6 +76,14 @@ impl OwnedShard {
     /// Whether entries are on their way.
     pub(super) fn is_waiting(&self) -> bool {
         self.dispatched > self.returned
+    }
+
+    /// Whether a stretch of time has ended by the clock, but not in the log, in which something was applied.
+    pub(super) fn lacks_beat(&self, beat_us: i64, now_us: i64) -> bool {
+        let stretch = |time_us: i64| time_us.div_euclid(beat_us);
+        let has_any = self.state.next().0 > 0;
+        let is_untold = stretch(self.state.ledger().stamp_us()) == stretch(self.applied_us);
+        has_any && is_untold && stretch(self.applied_us) < stretch(now_us)
     }
 
     /// Keeps a hello until what was dispatched before it is folded.

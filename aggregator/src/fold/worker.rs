@@ -214,10 +214,14 @@ impl Worker {
             return;
         }
         let now_us = wall_us();
+        let beat_us = self.options.beat_us;
         let stands = |owned: &&OwnedShard| {
             let due_us = owned.state.windows().due_us();
-            !owned.is_waiting()
-                && due_us.is_some_and(|due| due.saturating_add(TICK_AFTER_US) <= now_us)
+            let ago_us = now_us.saturating_sub(TICK_AFTER_US);
+            let is_due = due_us.is_some_and(|due_us| due_us <= ago_us);
+            // Whoever sends now and then tells the time as well.
+            let is_late = |beat_us| owned.lacks_beat(beat_us, ago_us.saturating_sub(beat_us / 4));
+            !owned.is_waiting() && (is_due || beat_us.is_some_and(is_late))
         };
         let shards: Vec<ShardId> =
             self.shards.values().filter(stands).map(OwnedShard::shard).collect();
@@ -312,6 +316,8 @@ impl Worker {
         let EntryKind::Batch { sent, batch } = entry.kind else { return None };
         self.count(&outcome);
         if let Some(opened) = opened {
+            let owned = self.owned(shard);
+            owned.applied_us = owned.state.ledger().stamp_us();
             let metrics = &self.options.metrics;
             let counts = batch.header().counts;
             metrics.records.inc_by(counts.records);

@@ -1,6 +1,7 @@
 //! The handle of a running node.
 
 mod alerts;
+mod sinks;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

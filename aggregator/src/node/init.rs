@@ -77,6 +77,10 @@ impl Layout<'_> {
         self.0.join("merge")
     }
 
+    pub(super) fn sinks(&self) -> PathBuf {
+        self.0.join("sinks.redb")
+    }
+
     pub(super) fn log(&self) -> PathBuf {
         self.0.join("log")
     }

@@ -1,4 +1,4 @@
-//! The line of an aggregator, in order of flow: intake, log, fold. Built from the end, since each stage
+//! The line of an aggregator, in order of flow: intake, log, fold, sinks. Built from the end, since each stage
 //! needs the next one.
 
 use std::sync::{Arc, OnceLock};
@@ -22,11 +22,14 @@ use crate::config::Config;
 use crate::enrol::{EnrolHandle, EnrolOptions};
 use crate::fold::{FoldHandle, FoldOptions, Live};
 use crate::health::{HealthHandle, Started};
+use crate::history::Parquet;
 use crate::intake::{IntakeHandle, IntakeOptions};
-use crate::log::{EmbeddedLog, LogOptions, Space};
+use crate::limits::{SINK_BYTES_MAX, SINK_RECORDS_MAX};
+use crate::log::{EmbeddedLog, Log, LogOptions, Space};
 use crate::merge::{MergeHandle, MergeOptions};
 use crate::metrics::Metrics;
 use crate::registry::{Actor, NodeRecord, Registry, ResetKey};
+use crate::sink::{RangeRules, SinkHandle, SinkOptions, SinkStore};
 use crate::window::Combination;
 
 /// Everything that runs.
@@ -44,6 +47,7 @@ pub(super) struct Stages {
     pub(super) intake: IntakeHandle,
     pub(super) enrol: EnrolHandle,
     pub(super) alerting: Alerting,
+    pub(super) sinks: Vec<SinkHandle>,
     notices: Notices,
     stop: watch::Sender<bool>,
 }
@@ -85,6 +89,7 @@ async fn start_behind(
         log: Arc::clone(&log) as _,
         node: node.id,
         windows,
+        beat_us: config.history.folder.as_ref().map(|_| micros(config.history.every)),
         outbox: merge.outbox(),
         live: live.clone(),
         space: Arc::clone(&space),
@@ -92,6 +97,7 @@ async fn start_behind(
         intake: metrics.intake.clone(),
     };
     let fold = start_fold(fold_options).await?;
+    let sinks = start_sinks(&config, &metrics, (&log, &space)).await?;
     let intake = IntakeHandle::start(IntakeOptions {
         listen: config.intake.listen,
         max_connections: config.intake.max_connections,
@@ -107,8 +113,7 @@ async fn start_behind(
     let intake = match intake {
         Ok(intake) => intake,
         Err(error) => {
-            stop_folds(&fold, &merge).await;
-            notices.stop().await;
+            stop_behind(&fold, &merge, &sinks, &notices).await;
             return Err(StartError::Intake(error));
         }
     };
@@ -125,8 +130,7 @@ async fn start_behind(
         Ok(enrol) => enrol,
         Err(error) => {
             intake.stop().await;
-            stop_folds(&fold, &merge).await;
-            notices.stop().await;
+            stop_behind(&fold, &merge, &sinks, &notices).await;
             return Err(StartError::Enrol(error));
         }
     };
@@ -138,7 +142,7 @@ async fn start_behind(
     started.all(space, &fold, &intake);
     #[rustfmt::skip]
     let stages =
-        Stages { config, metrics, health, registry, authority, log, live, merge, fold, intake, enrol, alerting, notices, stop };
+        Stages { config, metrics, health, registry, authority, log, live, merge, fold, intake, enrol, alerting, sinks, notices, stop };
     Ok(stages)
 }
 
@@ -169,7 +173,7 @@ fn alerting(
 ) -> Result<Alerting, StartError> {
     let webhooks = config.alert.webhooks.iter().map(|webhook| webhook.name.clone()).collect();
     let combinations = Combination::kept(&config.window.combinations);
-    let base_us = i64::try_from(config.window.length.as_micros()).expect("at most an hour");
+    let base_us = micros(config.window.length);
     let terms = Terms { combinations, base_us, webhooks };
     let merge = merge.clone();
     let append = Arc::new(move |sets: &[RuleSet]| merge.publish(sets));
@@ -227,8 +231,7 @@ impl Stages {
         self.stop.send_replace(true);
         self.enrol.stop();
         self.intake.stop().await;
-        stop_folds(&self.fold, &self.merge).await;
-        self.notices.stop().await;
+        stop_behind(&self.fold, &self.merge, &self.sinks, &self.notices).await;
         let log = Arc::clone(&self.log);
         // It ends with the runtime if that ends first.
         drop(tokio::task::spawn_blocking(move || log.close()).await);
@@ -279,12 +282,59 @@ async fn start_merge(
     blocking(move || MergeHandle::start(options)).await?.map_err(StartError::Merge)
 }
 
-/// Stops the shard folds, then what they feed.
-async fn stop_folds(fold: &FoldHandle, merge: &MergeHandle) {
+fn micros(span: Duration) -> i64 {
+    i64::try_from(span.as_micros()).expect("at most an hour")
+}
+
+/// Starts what follows the fold at its own pace.
+async fn start_sinks(
+    config: &Config,
+    metrics: &Metrics,
+    (log, space): (&Arc<EmbeddedLog>, &Arc<Space>),
+) -> Result<Vec<SinkHandle>, StartError> {
+    let Some(folder) = config.history.folder.clone() else { return Ok(Vec::new()) };
+    let path = Layout(&config.node.data_dir).sinks();
+    let (log, space, metrics) = (Arc::clone(log), Arc::clone(space), metrics.sink.clone());
+    let every = config.history.every;
+    let start = move || {
+        let store = SinkStore::open(&path, log.id()).map_err(StartError::SinkStore)?;
+        let history = SinkHandle::start(SinkOptions {
+            name: "history".to_owned(),
+            kind: "parquet",
+            location: folder.display().to_string(),
+            claim: "each row once: files are whole, and named after what they hold",
+            destination: Box::new(Parquet::new(folder, log.id())),
+            log,
+            store,
+            rules: RangeRules {
+                pane_us: micros(every),
+                records_max: SINK_RECORDS_MAX,
+                bytes_max: SINK_BYTES_MAX,
+            },
+            space,
+            metrics,
+        });
+        Ok(vec![history.map_err(StartError::Sink)?])
+    };
+    blocking(start).await?
+}
+
+/// Stops what lies behind the intake: the shard folds, what they feed, what follows them, and who is told.
+async fn stop_behind(
+    fold: &FoldHandle,
+    merge: &MergeHandle,
+    sinks: &[SinkHandle],
+    notices: &Notices,
+) {
     fold.stop().await;
-    let merge = merge.clone();
+    let (merge, sinks) = (merge.clone(), sinks.to_vec());
+    let stop = move || {
+        merge.stop();
+        sinks.iter().for_each(SinkHandle::stop);
+    };
     // It ends with the runtime if that ends first.
-    drop(tokio::task::spawn_blocking(move || merge.stop()).await);
+    drop(tokio::task::spawn_blocking(stop).await);
+    notices.stop().await;
 }
 
 /// Runs what waits for the disk off the runtime's threads.

@@ -10,7 +10,7 @@ const OFFSET_TOLERATED_US: i64 = 500_000;
 
 /// What a device's clock is off by, measured at one batch.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct ClockOffset {
+pub(crate) struct ClockOffset {
     shift_us: i64,
     stamp_us: i64,
 }
@@ -21,7 +21,7 @@ impl ClockOffset {
     /// waited: a backlog is no offset. How long it waited is told by the monotonic clock, if both readings
     /// are of one boot: the wall clock may have been set in between.
     #[must_use]
-    pub(super) fn measure(sealed: &Clock, sent: &SentClock, stamp_us: i64) -> Self {
+    pub(crate) fn measure(sealed: &Clock, sent: &SentClock, stamp_us: i64) -> Self {
         let one_boot = sealed.boot == sent.boot && sealed.boot != BootId::default();
         let waited_us = match sent.mono_us.checked_sub(sealed.mono_us) {
             Some(waited) if one_boot => i64::try_from(waited).unwrap_or(i64::MAX),
@@ -36,14 +36,14 @@ impl ClockOffset {
     /// A time of the batch, corrected: never later than the stamp, so that no clock closes windows for
     /// others.
     #[must_use]
-    pub(super) fn correct(self, time_us: i64) -> i64 {
+    pub(crate) fn correct(self, time_us: i64) -> i64 {
         time_us.saturating_add(self.shift_us).min(self.stamp_us)
     }
 
     /// What is added to the device's times, in microseconds: positive for a clock that is behind. 0 for
     /// one that is right.
     #[must_use]
-    pub(super) fn shift_us(self) -> i64 {
+    pub(crate) fn shift_us(self) -> i64 {
         self.shift_us
     }
 }

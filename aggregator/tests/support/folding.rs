@@ -54,6 +54,7 @@ impl Folding {
             log: Arc::clone(&log) as _,
             node: NODE,
             windows: Vec::new(),
+            beat_us: None,
             outbox: merge.outbox(),
             live: live.clone(),
             space: disk::space(folder),

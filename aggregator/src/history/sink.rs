@@ -1,0 +1,180 @@
+//! The sink that writes the history: a range's rows by table and hour, one file for each.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use headwater_protocol::body::Body;
+use headwater_protocol::header::Header;
+use headwater_protocol::identity::{LogId, ShardId};
+use headwater_protocol::record::{Content, Record};
+use parquet::errors::ParquetError;
+
+use super::events::Events;
+use super::file::encode;
+use super::folder::{Folder, Put};
+use super::gaps::{self, Gaps};
+use super::samples::{Origin, Samples};
+use super::table::{FileName, Hour, Table};
+use crate::fold::AppliedBatch;
+use crate::killpoint;
+use crate::sink::{Deliveries, Destination, Known, Place, Range, WriteError, Written};
+use crate::window::ClockOffset;
+
+/// Hours that one range may have files of. What is of still others lies in the hour in which it came: clocks that are all
+/// over the calendar make no folder for each of their hours.
+const HOURS_MAX: usize = 1_024;
+
+/// Parquet files in a folder.
+#[derive(Debug)]
+pub struct Parquet {
+    root: PathBuf,
+    log: LogId,
+    /// `None` until it was opened once: a disk that is not there yet holds up nothing but its sink.
+    folder: Option<Folder>,
+}
+
+impl Parquet {
+    /// Files of a log, in a folder.
+    #[must_use]
+    pub fn new(root: PathBuf, log: LogId) -> Self {
+        Self { root, log, folder: None }
+    }
+
+    fn folder(&mut self) -> Result<&Folder, WriteError> {
+        if self.folder.is_none() {
+            let opened = Folder::open(&self.root);
+            let at = self.root.display().to_string();
+            self.folder = Some(opened.map_err(|error| WriteError::new("open", at, error))?);
+        }
+        Ok(self.folder.as_ref().expect("it was just opened"))
+    }
+
+    fn put(
+        &mut self,
+        (table, hour): (Table, Hour),
+        range: &Range,
+        encoded: Result<Vec<u8>, ParquetError>,
+        written: &mut Written,
+    ) -> Result<(), WriteError> {
+        let (place, name) = (table.folder(hour, range.shard), FileName::of(range));
+        let at = || format!("{place}/{name}");
+        let bytes = encoded.map_err(|error| WriteError::new("encode", at(), error))?;
+        let put = self.folder()?.put(&place, name, &bytes);
+        let put = put.map_err(|error| WriteError::new("write", at(), error))?;
+        if put == Put::Replaced {
+            tracing::warn!(file = at(), "another file of this name was there: it is set aside");
+        }
+        killpoint::pass("history.file_written");
+        written.pieces += 1;
+        written.bytes += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+impl Destination for Parquet {
+    fn write(
+        &mut self,
+        range: &Range,
+        deliveries: &mut Deliveries<'_>,
+        known: &mut Known,
+    ) -> Result<Written, WriteError> {
+        let mut parts = Parts::default();
+        let next = |deliveries: &mut Deliveries<'_>| {
+            let at = || format!("shard {} from offset {}", range.shard, range.first);
+            deliveries.next_applied().map_err(|error| WriteError::new("read", at(), error))
+        };
+        while let Some(batch) = next(deliveries)? {
+            parts.take_batch(range, batch, known);
+        }
+        let mut written = Written::default();
+        let whose = (self.log, range);
+        for (hour, samples) in parts.samples {
+            written.rows += samples.rows();
+            let encoded = encode(Table::Samples, whose, |columns| samples.write(columns));
+            self.put((Table::Samples, hour), range, encoded, &mut written)?;
+        }
+        for (hour, events) in parts.events {
+            written.rows += events.rows();
+            let encoded = encode(Table::Events, whose, |columns| events.write(columns));
+            self.put((Table::Events, hour), range, encoded, &mut written)?;
+        }
+        for (hour, gaps) in parts.gaps {
+            written.rows += gaps.rows();
+            let encoded = encode(Table::Gaps, whose, |columns| gaps.write(columns));
+            self.put((Table::Gaps, hour), range, encoded, &mut written)?;
+        }
+        Ok(written)
+    }
+
+    fn withdraw(&mut self, places: &BTreeMap<ShardId, Place>) -> Result<u64, WriteError> {
+        let withdrawn = self.folder()?.withdraw(|shard, name| match places.get(&shard) {
+            Some(place) => {
+                let at = place.from.end.0;
+                let is_begun = name.first == at && place.begun.is_some_and(|it| it.0 == name.end);
+                name.end > at && !is_begun
+            }
+            None => true,
+        });
+        let at = self.root.display().to_string();
+        withdrawn.map_err(|error| WriteError::new("withdraw files from", at, error))
+    }
+}
+
+/// Rows of a range, by table and hour.
+#[derive(Debug, Default)]
+struct Parts {
+    samples: BTreeMap<Hour, Samples>,
+    events: BTreeMap<Hour, Events>,
+    gaps: BTreeMap<Hour, Gaps>,
+}
+
+impl Parts {
+    fn take_batch(&mut self, range: &Range, batch: AppliedBatch, known: &mut Known) {
+        let AppliedBatch { header, stamp_us, sent, body, .. } = batch;
+        // It was applied as a gap: its bytes are in the dead letters.
+        let Some(Body { streams, records }) = body else { return };
+        known.note_sources(&header, &streams);
+        let offset = ClockOffset::measure(&header.clock, &sent, stamp_us);
+        for record in records {
+            known.note(header.device, &record.content);
+            self.take(range, &header, (record, offset), known);
+        }
+    }
+
+    fn take(
+        &mut self,
+        range: &Range,
+        header: &Header,
+        (record, offset): (Record, ClockOffset),
+        known: &Known,
+    ) {
+        let (device, lane) = (header.device, header.lane);
+        let Record { stream, start, end, time_us, content } = record;
+        let time_us = offset.correct(time_us);
+        let (hour, arrival) = (Hour::of(time_us), Hour::of(range.clock_us));
+        let tags = known.tags(device).clone();
+        let origin = Origin { tags, stream, shift_us: offset.shift_us() };
+        match content {
+            Content::Tick(tick) => {
+                let samples = of_hour(&mut self.samples, hour, arrival);
+                samples.add(device, (time_us, start), &tick, &origin);
+            }
+            Content::Event(event) => {
+                let path = known.path(device, lane, stream.source);
+                let events = of_hour(&mut self.events, hour, arrival);
+                events.add(device, (time_us, start, end), event, (path, &origin));
+            }
+            Content::Gap(gap) => {
+                let path = known.path(device, lane, stream.source).cloned();
+                let row = gaps::Row { device, lane, path, origin, time_us, start, end, gap };
+                of_hour(&mut self.gaps, hour, arrival).add(row);
+            }
+            Content::Facts(_) => {}
+        }
+    }
+}
+
+fn of_hour<T: Default>(parts: &mut BTreeMap<Hour, T>, hour: Hour, arrival: Hour) -> &mut T {
+    let has_room = parts.len() < HOURS_MAX || parts.contains_key(&hour);
+    parts.entry(if has_room { hour } else { arrival }).or_default()
+}

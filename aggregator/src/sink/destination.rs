@@ -1,0 +1,78 @@
+//! Where a sink writes.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use headwater_protocol::identity::{Offset, ShardId};
+
+use super::follow::Deliveries;
+use super::known::Known;
+use super::range::Range;
+
+/// Where a sink writes. What is written in one range is all there, or none of it counts: the cursor moves afterwards.
+pub trait Destination: fmt::Debug + Send {
+    /// Writes what was applied in a range, and returns once it is safe. A range that was written before, in whole or in
+    /// part, is written again after a crash: that has to be harmless. `known` holds what records before the range said, and
+    /// is told what those of the range say.
+    ///
+    /// # Errors
+    /// If it is not safe there: the same range comes again.
+    fn write(
+        &mut self,
+        range: &Range,
+        deliveries: &mut Deliveries<'_>,
+        known: &mut Known,
+    ) -> Result<Written, WriteError>;
+
+    /// Takes back what does not belong to the log as it is now: of each shard everything from its place on, but for the
+    /// range that is begun there; of shards that have no place, everything. Called once, before anything is written.
+    ///
+    /// # Errors
+    /// If it is not certain that all of it is taken back.
+    fn withdraw(&mut self, places: &BTreeMap<ShardId, Place>) -> Result<u64, WriteError>;
+}
+
+/// Where a sink stands in a shard.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Place {
+    /// The last range that was written and that the log still has.
+    pub from: Range,
+    /// Where the next range ends, if it is begun.
+    pub begun: Option<Offset>,
+    /// Whether more was written, or begun, than the log still has.
+    pub has_lost: bool,
+}
+
+/// What was written of a range.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Written {
+    /// Rows.
+    pub rows: u64,
+    /// Files, or requests.
+    pub pieces: u64,
+    /// Bytes that they take there.
+    pub bytes: u64,
+}
+
+/// Why a range is not written. It is tried again, and no other sink repeats anything.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} {at:?}")]
+pub struct WriteError {
+    /// What was attempted.
+    pub what: &'static str,
+    /// Where.
+    pub at: String,
+    /// Why not.
+    pub source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl WriteError {
+    /// An error with its place.
+    pub fn new(
+        what: &'static str,
+        at: impl Into<String>,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self { what, at: at.into(), source: source.into() }
+    }
+}

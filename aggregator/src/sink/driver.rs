@@ -1,0 +1,364 @@
+//! The thread of a sink: reads, writes, moves its cursor, and waits.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use headwater_protocol::identity::{Generation, Offset, ShardId};
+
+use super::destination::{Place, WriteError, Written};
+use super::follow::{FollowError, Follower, Step};
+use super::handle::SinkOptions;
+use super::range::{Planned, Range};
+use super::store::{StoreError, Tip};
+use super::view::{SinkError, SinkState, SinkView};
+use crate::api::chain;
+use crate::clock::wall_us;
+use crate::killpoint;
+use crate::limits::ByteCount;
+use crate::log::ReadError;
+use crate::metrics::{SinkErrorLabel, SinkLabel};
+
+/// How often a sink that has caught up looks for more.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// The longest first wait after an error; each later one may be twice as long.
+const WAIT_FIRST: Duration = Duration::from_millis(500);
+/// The longest wait after an error.
+const WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// What a sink is told.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Command {
+    Pause,
+    Resume,
+    Stop,
+}
+
+/// Why a sink does not go on right now.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error("write a range")]
+    Write(#[source] WriteError),
+    #[error("follow the log")]
+    Follow(#[source] FollowError),
+    #[error("read the log")]
+    Read(#[source] ReadError),
+    #[error("keep where it stands")]
+    Store(#[source] StoreError),
+}
+
+impl Trouble {
+    /// One word for a label.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Write(_) => "write",
+            Self::Follow(_) | Self::Read(_) => "log",
+            Self::Store(_) => "store",
+        }
+    }
+}
+
+pub(super) struct Driver {
+    options: SinkOptions,
+    shards: Vec<ShardId>,
+    followers: BTreeMap<ShardId, Follower>,
+    /// A range that is not written yet, with its shard: it is written before anything else.
+    planned: Option<Planned>,
+    view: Arc<Mutex<SinkView>>,
+    paused: bool,
+    /// Whether it is known where each shard was left.
+    is_prepared: bool,
+    tries: u32,
+    inbox: Receiver<Command>,
+}
+
+impl Driver {
+    pub(super) fn new(
+        options: SinkOptions,
+        paused: bool,
+        view: Arc<Mutex<SinkView>>,
+        inbox: Receiver<Command>,
+    ) -> Self {
+        let shards = options.log.shards().shards().collect();
+        let followers = BTreeMap::new();
+        let (planned, is_prepared, tries) = (None, false, 0);
+        Self { options, shards, followers, planned, view, paused, is_prepared, tries, inbox }
+    }
+
+    pub(super) fn run(mut self) {
+        let mut wait = Duration::ZERO;
+        loop {
+            let until = Instant::now() + wait;
+            loop {
+                let left = until.saturating_duration_since(Instant::now());
+                match self.inbox.recv_timeout(left) {
+                    Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                    Ok(Command::Pause) => self.paused = true,
+                    Ok(Command::Resume) => {
+                        self.paused = false;
+                        break;
+                    }
+                    Err(RecvTimeoutError::Timeout) => break,
+                }
+            }
+            wait = self.turn();
+        }
+    }
+
+    /// Goes once through all shards; how long to wait before the next time is returned.
+    fn turn(&mut self) -> Duration {
+        let is_short = self.options.space.is_short();
+        let done = if self.paused || is_short { Ok(false) } else { self.write_complete() };
+        let (wait, state) = match &done {
+            _ if self.paused => (LOOK_INTERVAL, SinkState::Paused),
+            _ if is_short => (LOOK_INTERVAL, SinkState::Short),
+            Ok(true) => (Duration::ZERO, SinkState::Running),
+            Ok(false) => (LOOK_INTERVAL, SinkState::Running),
+            Err(_) => (jittered(self.tries), SinkState::Failing),
+        };
+        match done {
+            Ok(_) => {}
+            Err(trouble) => self.note_trouble(&trouble),
+        }
+        self.show(state);
+        wait
+    }
+
+    /// Writes what is complete, at most one range of each shard; whether there was any is returned.
+    fn write_complete(&mut self) -> Result<bool, Trouble> {
+        if !self.is_prepared {
+            self.prepare()?;
+            self.is_prepared = true;
+        }
+        let mut is_busy = false;
+        if let Some(planned) = self.planned.take() {
+            self.write(planned)?;
+            is_busy = true;
+        }
+        for shard in self.shards.clone() {
+            if let Some(planned) = self.next_range(shard)? {
+                self.write(planned)?;
+                is_busy = true;
+            }
+        }
+        Ok(is_busy)
+    }
+
+    /// Finds where each shard was left, and takes back what the log has lost since.
+    fn prepare(&mut self) -> Result<(), Trouble> {
+        let Self { options, .. } = self;
+        let mut places = BTreeMap::new();
+        for shard in &self.shards {
+            if options.log.end(*shard).map_err(Trouble::Read)? > Offset(0) {
+                let place = place(options, *shard)?;
+                // Before anything is taken back: what the log does not hold can't be written again.
+                let follower = open(options, place)?;
+                self.followers.insert(*shard, follower);
+                places.insert(*shard, place);
+            }
+        }
+        let pieces = options.destination.withdraw(&places).map_err(Trouble::Write)?;
+        let name = &options.name;
+        for (shard, place) in &places {
+            if place.has_lost {
+                options.store.go_back(name, *shard, place.from.end).map_err(Trouble::Store)?;
+            }
+        }
+        options.metrics.withdrawn.get_or_create(&label(name)).inc_by(pieces);
+        if pieces > 0 {
+            tracing::warn!(
+                sink = name,
+                pieces,
+                "the log does not hold what was written (it lost a tail, or was restored): that is withdrawn"
+            );
+        }
+        Ok(())
+    }
+
+    /// Reads on in a shard until a range is complete. `None` if there is no more to read.
+    fn next_range(&mut self, shard: ShardId) -> Result<Option<Planned>, Trouble> {
+        let log = Arc::clone(&self.options.log);
+        let end = log.end(shard).map_err(Trouble::Read)?;
+        let next = self.followers.get(&shard).map_or(Offset(0), Follower::next);
+        if end <= next {
+            return Ok(None);
+        }
+        let follower = match self.followers.entry(shard) {
+            Entry::Occupied(there) => there.into_mut(),
+            Entry::Vacant(vacant) => {
+                let place = place(&self.options, shard)?;
+                vacant.insert(open(&self.options, place)?)
+            }
+        };
+        loop {
+            match follower.step(&*log) {
+                Ok(Step::Range(planned)) => return Ok(Some(planned)),
+                Ok(Step::More) => {}
+                Ok(Step::End) => return Ok(None),
+                Err(error) => {
+                    // It may have stopped in the middle of an entry.
+                    self.followers.remove(&shard);
+                    return Err(Trouble::Follow(error));
+                }
+            }
+        }
+    }
+
+    /// Writes a range, and moves the cursor behind it. One that is not taken is kept for the next time.
+    fn write(&mut self, planned: Planned) -> Result<(), Trouble> {
+        let begun = Instant::now();
+        match self.try_write(&planned) {
+            Ok(written) => {
+                self.note_written(&written, begun.elapsed());
+                Ok(())
+            }
+            Err(trouble) => {
+                self.planned = Some(planned);
+                Err(trouble)
+            }
+        }
+    }
+
+    fn try_write(&mut self, planned: &Planned) -> Result<Written, Trouble> {
+        let Self { options, followers, .. } = self;
+        let (name, range) = (&options.name, &planned.range);
+        options.store.decide(name, range).map_err(Trouble::Store)?;
+        killpoint::pass("sink.decided");
+        let follower = followers.get_mut(&range.shard).expect("a range comes from its follower");
+        let (mut deliveries, mut known) = follower.deliver(&*options.log, planned);
+        let written = options.destination.write(range, &mut deliveries, &mut known);
+        let written = written.map_err(Trouble::Write)?;
+        killpoint::pass("sink.written");
+        options.store.note_written(name, range).map_err(Trouble::Store)?;
+        follower.note_written(known);
+        Ok(written)
+    }
+
+    fn note_written(&mut self, written: &Written, took: Duration) {
+        let label = label(&self.options.name);
+        let metrics = &self.options.metrics;
+        metrics.rows.get_or_create(&label).inc_by(written.rows);
+        metrics.bytes.get_or_create(&label).inc_by(written.bytes);
+        metrics.ranges.get_or_create(&label).inc();
+        metrics.write_seconds.get_or_create(&label).inc_by(took.as_secs_f64());
+        if self.tries > 0 {
+            tracing::info!(sink = self.options.name, tries = self.tries, "the sink writes again");
+        }
+        self.tries = 0;
+        let mut view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
+        view.ranges += 1;
+        view.rows += written.rows;
+        view.bytes += written.bytes;
+        view.error = None;
+    }
+
+    fn note_trouble(&mut self, trouble: &Trouble) {
+        self.tries = self.tries.saturating_add(1);
+        let name = &self.options.name;
+        let text = chain(trouble);
+        if self.tries == 1 {
+            tracing::warn!(sink = name, error = text, "the sink does not go on; it tries again");
+        }
+        let label = SinkErrorLabel { sink: name.clone(), kind: trouble.kind() };
+        self.options.metrics.errors.get_or_create(&label).inc();
+        let mut view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
+        view.error = Some(SinkError { text, at_us: wall_us(), tries: self.tries });
+    }
+
+    /// Where a shard was left.
+    fn cursor(&self, shard: ShardId) -> Offset {
+        // What can't be read now is told by the next step.
+        let last = self.options.store.newest(&self.options.name, shard, |_| true);
+        last.ok().flatten().map_or(Offset(0), |range| range.end)
+    }
+
+    /// Shows how it is.
+    fn show(&self, state: SinkState) {
+        let mut waiting_records = self.planned.as_ref().map_or(0, |planned| planned.records);
+        let mut oldest_us = None;
+        let mut unread_entries = 0;
+        for shard in &self.shards {
+            // What can't be read now is told by the next step.
+            let end = self.options.log.end(*shard).unwrap_or(Offset(0));
+            let next = match self.followers.get(shard) {
+                Some(follower) => {
+                    waiting_records += follower.planner().records();
+                    let begun_us = follower.planner().begun_us();
+                    oldest_us = [oldest_us, begun_us].into_iter().flatten().min();
+                    follower.next()
+                }
+                None if end == Offset(0) => end,
+                None => self.cursor(*shard),
+            };
+            unread_entries += end.0.saturating_sub(next.0);
+        }
+        if let Some(planned) = &self.planned {
+            oldest_us = [oldest_us, Some(planned.range.clock_us)].into_iter().flatten().min();
+        }
+        let age_us = oldest_us.map_or(0, |oldest_us| wall_us().saturating_sub(oldest_us).max(0));
+        let label = label(&self.options.name);
+        #[expect(clippy::cast_precision_loss, reason = "an age in seconds")]
+        self.options.metrics.lag_seconds.get_or_create(&label).set(age_us as f64 / 1e6);
+        let mut view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
+        view.state = state;
+        view.waiting_records = waiting_records;
+        view.unread_entries = unread_entries;
+        view.oldest_us = oldest_us;
+    }
+}
+
+/// Where a shard was left: behind the last range whose end the log still has.
+fn place(options: &SinkOptions, shard: ShardId) -> Result<Place, Trouble> {
+    let (name, log) = (&options.name, &*options.log);
+    let (mut unreadable, mut cursor) = (None, None);
+    let mut holds = |(end, tip): Tip| {
+        let at = Offset(end.0.saturating_sub(1));
+        match log.read(shard, at, ByteCount(0)) {
+            Ok(entries) => entries.first().is_some_and(|it| (it.offset, it.identity) == (at, tip)),
+            Err(error) => {
+                unreadable.get_or_insert(error);
+                true
+            }
+        }
+    };
+    let last = options.store.newest(name, shard, |range| {
+        cursor.get_or_insert(range.end);
+        holds((range.end, range.tip))
+    });
+    let last = last.map_err(Trouble::Store)?;
+    let decided = options.store.decided(name, shard).map_err(Trouble::Store)?;
+    let is_kept = decided.is_none_or(&mut holds);
+    if let Some(error) = unreadable {
+        return Err(Trouble::Read(error));
+    }
+    let from = last.unwrap_or_else(|| begin(shard));
+    let begun = decided.filter(|_| is_kept).map(|(end, _)| end);
+    Ok(Place { from, begun, has_lost: cursor.is_some_and(|it| it > from.end) || !is_kept })
+}
+
+fn open(options: &SinkOptions, place: Place) -> Result<Follower, Trouble> {
+    let follower = Follower::open(&*options.log, place.from, options.rules, place.begun);
+    follower.map_err(Trouble::Follow)
+}
+
+/// Before the first entry of a shard.
+fn begin(shard: ShardId) -> Range {
+    let (generation, start) = (Generation(0), Offset(0));
+    Range { shard, generation, first: start, end: start, tip: [0; 32], clock_us: i64::MIN }
+}
+
+fn label(sink: &str) -> SinkLabel {
+    SinkLabel { sink: sink.to_owned() }
+}
+
+/// A random wait, so that sinks of many nodes do not come back to a destination at one moment.
+fn jittered(tries: u32) -> Duration {
+    let most = WAIT_FIRST.saturating_mul(1 << tries.min(10)).min(WAIT_MAX);
+    let random = getrandom::u32().unwrap_or(u32::MAX);
+    most.mul_f64((f64::from(random) / f64::from(u32::MAX)).max(0.05))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,108 @@
+//! The way to a sink: how it is started, stopped, paused and looked at.
+
+use std::io;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use super::destination::Destination;
+use super::driver::{Command, Driver};
+use super::range::RangeRules;
+use super::store::{SinkStore, StoreError};
+use super::view::{SinkState, SinkView};
+use crate::log::{Log, Space};
+use crate::metrics::SinkMetrics;
+
+/// What a sink works with.
+#[derive(Debug)]
+pub struct SinkOptions {
+    /// Its name, unique on this node.
+    pub name: String,
+    /// What it is, in one word.
+    pub kind: &'static str,
+    /// Where it writes, for people.
+    pub location: String,
+    /// What may be claimed of its rows.
+    pub claim: &'static str,
+    /// What it follows.
+    pub log: Arc<dyn Log>,
+    /// Where it keeps where it stands.
+    pub store: SinkStore,
+    /// Where it writes.
+    pub destination: Box<dyn Destination>,
+    /// What it takes at once.
+    pub rules: RangeRules,
+    /// Whether the disk has room.
+    pub space: Arc<Space>,
+    /// Where it counts.
+    pub metrics: SinkMetrics,
+}
+
+/// Why a sink does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Where it stands can't be read.
+    #[error("start a sink")]
+    Store(#[source] StoreError),
+    /// No thread for it.
+    #[error("start a sink: start its thread")]
+    Thread(#[source] io::Error),
+}
+
+/// A running sink. Clones are handles of the same.
+#[derive(Clone, Debug)]
+pub struct SinkHandle {
+    /// Written by the driver after each step, read by whoever asks: a message would wait for the disk.
+    view: Arc<Mutex<SinkView>>,
+    store: SinkStore,
+    commands: Sender<Command>,
+    /// Taken by whoever stops it first; a handle can be joined once.
+    thread: Arc<Mutex<Option<JoinHandle<()>>>>,
+}
+
+impl SinkHandle {
+    /// Starts a sink: it goes on where it stood. What is in its way is told by its view, not here.
+    ///
+    /// # Errors
+    /// If where it stands can't be read, or there is no thread for it.
+    pub fn start(options: SinkOptions) -> Result<Self, StartError> {
+        let paused = options.store.is_paused(&options.name).map_err(StartError::Store)?;
+        let state = if paused { SinkState::Paused } else { SinkState::Running };
+        let view = Arc::new(Mutex::new(SinkView::new(&options, state)));
+        let (store, shown) = (options.store.clone(), Arc::clone(&view));
+        let (commands, inbox) = channel();
+        let name = format!("sink-{}", options.name);
+        let driver = Driver::new(options, paused, shown, inbox);
+        let thread = std::thread::Builder::new().name(name).spawn(move || driver.run());
+        let thread = Arc::new(Mutex::new(Some(thread.map_err(StartError::Thread)?)));
+        Ok(Self { view, store, commands, thread })
+    }
+
+    /// How it is.
+    #[must_use]
+    pub fn view(&self) -> SinkView {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Stops it until a person lets it go on, also over a restart, or lets it go on.
+    ///
+    /// # Errors
+    /// If that can't be written down: nothing is changed.
+    pub fn set_paused(&self, paused: bool) -> Result<(), StoreError> {
+        let name = self.view().name;
+        self.store.set_paused(&name, paused)?;
+        // It has ended only with the node.
+        _ = self.commands.send(if paused { Command::Pause } else { Command::Resume });
+        Ok(())
+    }
+
+    /// Ends it, once what it is writing is written or has failed.
+    pub fn stop(&self) {
+        _ = self.commands.send(Command::Stop);
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // One that has panicked has told so already.
+        if let Some(thread) = thread {
+            drop(thread.join());
+        }
+    }
+}
