@@ -20,8 +20,9 @@ up: ## build, then run a real aggregator and a real agent on this host, until Ct
 	@exec $(RELEASE)/headwater up
 
 test: ## every test there is, and each fuzz target for 10 s; the last line counts them
-	@$(DEV)/need cc c++ chromium node npm mkfs.ext4 mkfs.xfs libfaketime eatmydata
+	@$(DEV)/need cc c++ chromium node npm venv mkfs.ext4 mkfs.xfs libfaketime eatmydata
 	@$(DEV)/browser-modules
+	@$(DEV)/python-modules
 	@$(DEV)/count-tests sh -c '$(DEV)/fuzz check; fuzzed=$$?; \
 		$(BUILD_TESTS) && cargo test --workspace --no-fail-fast && exit $$fuzzed'
 

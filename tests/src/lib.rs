@@ -18,6 +18,7 @@ pub mod comparison;
 pub mod corpus;
 pub mod disks;
 pub mod draws;
+pub mod duckdb;
 pub mod faketime;
 pub mod forged;
 pub mod hook;

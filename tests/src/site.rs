@@ -36,6 +36,18 @@ impl Site {
         Self { _temporary: Some(folder), ..site }
     }
 
+    /// The same, with tables of its own at the end of the aggregator's configuration.
+    ///
+    /// # Panics
+    /// As [`Site::new`].
+    #[must_use]
+    pub fn configured(seed: u64, logs: &[&str], more: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let aggregator = Aggregator::create_with(&folder.path().join("aggregator"), more);
+        let site = Self::around(aggregator, folder.path().to_owned(), seed, logs);
+        Self { _temporary: Some(folder), ..site }
+    }
+
     /// Where the data of a site's aggregator will lie.
     #[must_use]
     pub fn data_of(folder: &Path) -> PathBuf {
@@ -49,6 +61,10 @@ impl Site {
     #[must_use]
     pub fn within(folder: PathBuf, seed: u64, logs: &[&str]) -> Self {
         let aggregator = Aggregator::create(&folder.join("aggregator"));
+        Self::around(aggregator, folder, seed, logs)
+    }
+
+    fn around(aggregator: Aggregator, folder: PathBuf, seed: u64, logs: &[&str]) -> Self {
         let pattern = folder.join("logs/*.log").display().to_string();
         let agent =
             Agent::new("edge-1", &folder.join("agent"), &aggregator.intake_address(), &[pattern]);

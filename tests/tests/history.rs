@@ -1,0 +1,233 @@
+//! What was applied stays in files: whatever is killed, an engine that shares no code with us finds each line in them once,
+//! and makes of the samples the averages that the aggregator tells, to the last digit.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use headwater_tests::aggregator::Aggregator;
+use headwater_tests::averages::explored;
+use headwater_tests::comparison::Comparison;
+use headwater_tests::draws::{Draws, seed_of_this_run};
+use headwater_tests::duckdb::{query, table};
+use headwater_tests::site::{Site, copy_folder};
+use headwater_tests::waiting::{DEADLINE, until};
+use serde_json::Value;
+
+/// Short files, so that a test of some minutes has many of them.
+const CONFIG: &str = "\n[history]\nevery = \"1s\"\n";
+/// Lines that are written at once, until the program has ended.
+const LINES: u64 = 300;
+/// Where the aggregator ends, and where it ends again when it is started after that.
+const POINTS: [(&str, &str); 4] = [
+    ("sink.decided", "sink.decided"),
+    ("history.file_written", "sink.written"),
+    ("sink.written", "history.file_written"),
+    ("log.after_commit", "sink.decided"),
+];
+/// Times that it is killed at any moment.
+const KILLS: u32 = 8;
+
+#[test]
+fn whatever_is_killed_files_hold_each_line_once_and_the_samples_of_every_average() {
+    let seed = seed_of_this_run("history");
+    let mut draws = Draws::new(seed, 1);
+    let mut site = Site::configured(seed, &["alpha", "beta"], CONFIG);
+    site.agent.start();
+    for (first, again) in POINTS {
+        eprintln!("{first}, then {again}");
+        for point in [format!("{first}:{}", draws.of(1..6)), format!("{again}:1")] {
+            site.aggregator.kill();
+            site.aggregator.set_variable("HEADWATER_KILL_AT", &point);
+            site.aggregator.start();
+            let late = Instant::now() + DEADLINE;
+            while site.aggregator.process().has_ended().is_none() {
+                assert!(Instant::now() < late, "{point} is never passed");
+                site.write(LINES);
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        }
+    }
+    site.aggregator.kill();
+    site.aggregator.set_variable("HEADWATER_KILL_AT", "");
+    for _ in 0..KILLS {
+        site.aggregator.start_and_wait();
+        let until = Instant::now() + draws.millis(300..2_500);
+        while Instant::now() < until {
+            site.write(LINES);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        site.aggregator.kill();
+    }
+    site.aggregator.start_and_wait();
+    site.settle();
+    wait_until_written(&site);
+    lines_of(&site).expect_exactly_once(&site.witness);
+    assert_eq!(rows(&site, "gaps"), 0, "nothing was lost");
+    assert_eq!(holes(&site), 0, "each line ends where the next one begins");
+
+    site.agent.stop();
+    wait_until_written(&site);
+    until("every window is closed", || {
+        let files = averages(&site);
+        let told = explored(&site.aggregator, "cpu.busy_ratio", &["device"]);
+        let told: Vec<_> = told
+            .into_iter()
+            .map(|(place, (_, it))| (place.start_us, it.samples, it.sum, it.min, it.max))
+            .collect();
+        assert!(told.iter().all(|it| files.contains(it)), "{told:?} are not in {files:?}");
+        told.len() == files.len()
+    });
+    let _ = site.aggregator.expect_clean_audit();
+}
+
+#[test]
+fn a_sink_that_is_paused_or_has_no_folder_holds_up_nothing_and_goes_on_where_it_stood() {
+    let seed = seed_of_this_run("history");
+    let mut site = Site::configured(seed, &["alpha"], CONFIG);
+    site.agent.start();
+    site.write_and_settle(LINES);
+    wait_until_written(&site);
+    let _ = site.aggregator.ask(&["sinks", "pause", "history"]).expect_success("pause");
+    // What was being written when it was told may still come.
+    std::thread::sleep(Duration::from_secs(2));
+    let before = rows(&site, "events");
+    site.write_and_settle(LINES);
+    site.aggregator.stop();
+    site.aggregator.start_and_wait();
+    site.write_and_settle(LINES);
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(sink(&site)["state"], "paused", "also over a restart");
+    assert_eq!(rows(&site, "events"), before);
+    site.aggregator.ask(&["sinks", "resume", "bus"]).expect_refusal(6, &["no sink \"bus\""]);
+
+    // Where its folder should be is something else.
+    site.aggregator.stop();
+    let (folder, elsewhere) = (history(&site.aggregator), site.path("elsewhere"));
+    fs::rename(&folder, &elsewhere).unwrap();
+    fs::write(&folder, b"a file").unwrap();
+    site.aggregator.start_and_wait();
+    let _ = site.aggregator.ask(&["sinks", "resume", "history"]).expect_success("resume");
+    until("it says what is in its way", || sink(&site)["state"] == "failing");
+    let error = sink(&site)["error"].as_str().unwrap().to_owned();
+    assert!(error.contains("history"), "{error}");
+    assert!(site.aggregator.metric("headwater_sink_errors_total") >= 1.0);
+    site.write_and_settle(LINES);
+    fs::remove_file(&folder).unwrap();
+    fs::rename(&elsewhere, &folder).unwrap();
+    wait_until_written(&site);
+    lines_of(&site).expect_exactly_once(&site.witness);
+    assert_eq!(sink(&site)["error"], Value::Null);
+}
+
+#[test]
+fn what_a_restored_aggregator_never_had_is_withdrawn_and_comes_again() {
+    let seed = seed_of_this_run("history");
+    let mut site = Site::configured(seed, &["alpha"], CONFIG);
+    site.agent.start();
+    site.write_and_settle(LINES);
+    wait_until_written(&site);
+    site.aggregator.stop();
+    let (data, copy) = (site.aggregator.data(), site.path("backup"));
+    copy_folder(&data, &copy);
+    site.aggregator.start_and_wait();
+    for _ in 0..3 {
+        site.write_and_settle(LINES);
+        wait_until_written(&site);
+    }
+    site.aggregator.stop();
+    // All but the history goes back.
+    let (kept, files) = (site.path("kept"), history(&site.aggregator));
+    fs::rename(&files, &kept).unwrap();
+    fs::remove_dir_all(&data).unwrap();
+    copy_folder(&copy, &data);
+    fs::remove_dir_all(&files).unwrap();
+    fs::rename(&kept, &files).unwrap();
+    site.aggregator.start_and_wait();
+    site.write_and_settle(LINES);
+    wait_until_written(&site);
+    lines_of(&site).expect_exactly_once(&site.witness);
+    assert!(site.aggregator.metric("headwater_sink_withdrawn_total") >= 1.0);
+    assert!(files.join(".withdrawn/table=events").is_dir());
+}
+
+fn history(aggregator: &Aggregator) -> PathBuf {
+    aggregator.data().join("history")
+}
+
+fn sink(site: &Site) -> Value {
+    site.aggregator.json(&["sinks"])[0].clone()
+}
+
+/// Waits until all that was applied so far is in files; samples go on coming.
+fn wait_until_written(site: &Site) {
+    let now = jiff::Timestamp::now();
+    until("everything is in files", || {
+        let sink = sink(site);
+        let oldest = sink["oldest"].as_str().map(|at| at.parse::<jiff::Timestamp>().unwrap());
+        sink["unread_entries"].as_u64() == Some(0) && oldest.is_none_or(|oldest| oldest > now)
+    });
+}
+
+fn rows(site: &Site, name: &str) -> u64 {
+    let files = history(&site.aggregator);
+    if !files.join(format!("table={name}")).exists() {
+        return 0;
+    }
+    query(&format!("SELECT count(*) AS n FROM {}", table(&files, name)))[0]["n"].as_u64().unwrap()
+}
+
+/// What DuckDB finds of the lines that were written.
+fn lines_of(site: &Site) -> Comparison {
+    let from = table(&history(&site.aggregator), "events");
+    let sql = format!(
+        "SELECT device, path, source[:12] || '.' || run AS stream, position, part, body,
+                base64(body_bytes) AS body_base64
+         FROM {from} ORDER BY device, source, run, run_nonce, position"
+    );
+    let dump = site.path("lines-of-files");
+    write_lines(&dump, &query(&sql));
+    Comparison::of(&dump, &site.witness)
+}
+
+/// Lines that do not end where the next one of their file begins, by what the handbook says of ends.
+fn holes(site: &Site) -> u64 {
+    let from = table(&history(&site.aggregator), "events");
+    let sql = format!(
+        "WITH ends AS (
+           SELECT coalesce(position_end, position + octet_length(coalesce(encode(body), body_bytes))
+                    + CASE part WHEN 'whole' THEN 1 WHEN 'whole-crlf' THEN 2 ELSE 0 END) AS ends,
+                  lead(position) OVER (PARTITION BY device, source, run, run_nonce ORDER BY position) AS next
+           FROM {from})
+         SELECT count(*) AS n FROM ends WHERE ends <> next"
+    );
+    query(&sql)[0]["n"].as_u64().unwrap()
+}
+
+fn write_lines(to: &Path, rows: &[Value]) {
+    let text: String = rows.iter().map(|row| format!("{row}\n")).collect();
+    fs::write(to, text).unwrap();
+}
+
+/// Start, samples, sum, least and most of each window of the processor's use, as DuckDB adds it up.
+fn averages(site: &Site) -> Vec<(i64, u64, i128, i64, i64)> {
+    let from = table(&history(&site.aggregator), "samples");
+    let sql = format!(
+        "WITH exact AS (
+           SELECT epoch_us(time_bucket(INTERVAL '10 seconds', time)) AS start,
+                  coalesce(scaled, CAST(round(value * 10 ** scale) AS BIGINT)) AS value
+           FROM {from} WHERE metric = 'cpu.busy_ratio')
+         SELECT start, count(*) AS samples, CAST(sum(value) AS VARCHAR) AS sum,
+                min(value) AS least, max(value) AS most
+         FROM exact GROUP BY start ORDER BY start"
+    );
+    let number = |row: &Value, key: &str| row[key].as_i64().unwrap();
+    let window = |row: &Value| {
+        let sum = row["sum"].as_str().unwrap().parse().unwrap();
+        let (start_us, samples) = (number(row, "start"), row["samples"].as_u64().unwrap());
+        (start_us, samples, sum, number(row, "least"), number(row, "most"))
+    };
+    query(&sql).iter().map(window).collect()
+}
