@@ -211,7 +211,14 @@ pub(crate) fn quiet_load(folder: &Path) -> Result<Load> {
     let file = load_file(folder);
     std::fs::write(&file, "a quiet file\n").with_context(|| format!("write {file:?}"))?;
     let (sample_interval, per_cpu) = ("10s", false);
-    Ok(Load { file, sample_interval, per_cpu, live_seal_after: None, bulk_seal_after: None })
+    Ok(Load {
+        file,
+        sample_interval,
+        per_cpu,
+        live_seal_after: None,
+        bulk_seal_after: None,
+        has_history: false,
+    })
 }
 
 /// A file of the load in a folder, made before the site is.

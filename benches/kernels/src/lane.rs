@@ -42,14 +42,25 @@ pub(crate) fn first(body: &BodyBuilder, packing: Packing) -> Header {
     }
 }
 
-#[derive(Default)]
 pub(crate) struct Lane {
+    device: DeviceId,
     mark: Mark,
     totals: Counts,
     last: Option<Batch>,
 }
 
+impl Default for Lane {
+    fn default() -> Self {
+        Self::of(DeviceId([7; 16]))
+    }
+}
+
 impl Lane {
+    /// The lane of a device.
+    pub(crate) fn of(device: DeviceId) -> Self {
+        Self { device, mark: Mark::default(), totals: Counts::default(), last: None }
+    }
+
     /// Seals ticks, one after the other, in a batch.
     pub(crate) fn seal(&mut self, ticks: &[Tick]) -> Batch {
         let mut body = BodyBuilder::default();
@@ -71,6 +82,7 @@ impl Lane {
             mono_us: (sealed_us - NOON_US).cast_unsigned() + 60_000_000,
         };
         let header = Header {
+            device: self.device,
             seq: seq.unwrap_or(Seq::FIRST),
             parent: seq.is_none().then_some(Tip::GENESIS),
             clock,

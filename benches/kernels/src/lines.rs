@@ -15,6 +15,7 @@ use headwater_protocol::wire::{Frame, LastBatch, PROTOCOL_ABBREVIATED};
 use serde::Serialize;
 
 use super::cpu_ns;
+use super::history::{self, Rows};
 use super::lane::{self, NOON_US};
 
 const STREAM: Stream =
@@ -41,6 +42,8 @@ pub(crate) struct Lines {
     code_ns: f64,
     complete_ns: f64,
     batches: usize,
+    /// As files of the history: of large batches, which no file is made of twice.
+    files: Option<Rows>,
 }
 
 /// Seals the lines of a file, sends them to itself, opens them again, and compares.
@@ -50,6 +53,7 @@ pub(crate) fn measure(path: &Path, batch_bytes: usize) -> Result<Lines> {
     let mut lines = file.split_inclusive(|byte| *byte == b'\n').peekable();
     let (mut shapes, mut wire) = (Shapes::default(), Wire::default());
     let (mut is_apart, mut tried, mut done) = (false, 0, 0);
+    let mut batches = Vec::new();
     while lines.peek().is_some() {
         let mut body = BodyBuilder::default();
         body.cover(STREAM, Some(&info()), wire.mark, Check::NONE);
@@ -98,11 +102,20 @@ pub(crate) fn measure(path: &Path, batch_bytes: usize) -> Result<Lines> {
             matches!(&record.content, Content::Event(event) if event.body == *line)
         });
         ensure!(is_same && opened.records.len() == taken.len(), "lines come back");
+        if batch_bytes >= LARGE_BYTES {
+            batches.push(batch);
+        }
+    }
+    if !batches.is_empty() {
+        let folder = tempfile::tempdir()?;
+        found.files = Some(history::written(folder.path(), &batches)?);
     }
     (found.code_ns, found.complete_ns) = (wire.code_ns, wire.complete_ns);
     Ok(found)
 }
 
+/// Bytes of lines in a batch that files are made of.
+const LARGE_BYTES: usize = 1 << 20;
 /// How often an agent tries both forms at first.
 const TRIED_FIRST: usize = 4;
 /// Bytes of lines that an agent takes apart without trying whether it pays.

@@ -7,6 +7,7 @@
 
 mod averages;
 mod commits;
+mod history;
 mod lane;
 mod lines;
 
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use headwater_agent::config::Config;
 use headwater_agent::sample::Sampler;
+use headwater_protocol::identity::DeviceId;
 use headwater_protocol::record::Sample;
 use headwater_protocol::wire::{Frame, LastBatch};
 use rustix::time::{ClockId, clock_gettime};
@@ -31,6 +33,10 @@ struct Samples {
     /// Those of the first tick whose value never changed.
     still: usize,
     by_rows: Vec<Sealed>,
+    /// As a file of one device.
+    file: history::Rows,
+    /// As files of many devices: each one's ticks begin at another of this host's.
+    files: history::Rows,
 }
 
 /// Batches of so many ticks each.
@@ -54,7 +60,7 @@ fn main() -> Result<()> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let found = match arguments.as_slice() {
         ["samples", seconds] => {
-            serde_json::to_string(&samples(seconds.parse().context("SECONDS is a number")?))?
+            serde_json::to_string(&samples(seconds.parse().context("SECONDS is a number")?)?)?
         }
         ["lines", file, bytes] => {
             let bytes = bytes.parse().context("BYTES is a number")?;
@@ -81,13 +87,35 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn samples(seconds: u64) -> Samples {
+/// Devices whose samples are in files together.
+const DEVICES: u8 = 64;
+/// Ticks of a batch on its way into a file.
+const TICKS: usize = 10;
+
+fn samples(seconds: u64) -> Result<Samples> {
     let ticks = sampled(seconds);
-    Samples {
+    let files = |devices: u8| -> Result<history::Rows> {
+        let folder = tempfile::tempdir()?;
+        let mut batches = Vec::new();
+        for device in 0..devices {
+            let mut lane = Lane::of(DeviceId([device; 16]));
+            let first = ticks.len() * usize::from(device) / usize::from(devices);
+            let turned = ticks.iter().cycle().skip(first).zip(&ticks);
+            // The times of this host's ticks, and what it measured at others.
+            let turned = turned.map(|((_, samples), (at_us, _))| (*at_us, samples.clone()));
+            let turned: Vec<Tick> = turned.collect();
+            batches.extend(turned.chunks(TICKS).map(|part| lane.seal(part)));
+        }
+        history::written(folder.path(), &batches)
+    };
+    let (file, files) = (files(1)?, files(DEVICES)?);
+    Ok(Samples {
+        file,
+        files,
         series: ticks.iter().map(|(_, samples)| samples.len()).max().unwrap_or_default(),
         still: still(&ticks),
         by_rows: [60, 10, 1].map(|rows| sealed(&ticks, rows)).into(),
-    }
+    })
 }
 
 fn sampled(seconds: u64) -> Vec<Tick> {

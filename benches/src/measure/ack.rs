@@ -26,6 +26,7 @@ pub(crate) fn measure(programs: &Programs, effort: Effort) -> Result<Section> {
         per_cpu: false,
         live_seal_after: None,
         bulk_seal_after: Some("10ms"),
+        has_history: false,
     };
     let site = Site::new(programs, &load)?;
     let agent = site.start_agent()?;

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 use super::Effort;
+use super::samples::Rows;
 use crate::report::{Better, Figure, Section};
 use crate::site::Programs;
 use crate::workload;
@@ -21,6 +22,7 @@ struct Lines {
     steady_travelled: usize,
     seal_ns: f64,
     open_ns: f64,
+    files: Option<Rows>,
 }
 
 /// Measures the mix of lines and events of 6 KB.
@@ -53,6 +55,15 @@ pub(crate) fn measure(programs: &Programs, effort: Effort) -> Result<Section> {
             .recorded(Better::More),
         Figure::new("sealing the mix", "ns/B", each(&large, |it| by_byte(it, it.seal_ns))),
         Figure::new("opening it", "ns/B", each(&large, |it| by_byte(it, it.open_ns))),
+        Figure::new(
+            "files of the history, of the mix",
+            "%",
+            each(&large, |it| filed(it, |files| 100.0 * files.bytes())),
+        )
+        .limit("16.7, zstd -1 alone".to_owned())
+        .at_most(11.1)
+        .recorded(Better::Less),
+        Figure::new("to make them", "ns/B", each(&large, |it| filed(it, Rows::ns))).at_most(16.7),
         Figure::new("6 KB event, 256 KiB a batch", "B", each(&many, steady))
             .limit("55, prototype with state".to_owned())
             .at_most(60.0)
@@ -75,7 +86,7 @@ pub(crate) fn measure(programs: &Programs, effort: Effort) -> Result<Section> {
         ),
         notes: vec![
             "A stored body needs no other batch to be read; what both ends of a session know already does not travel (ADR \
-             11). Events: bytes of bodies as they travel, of the second half of the file. The prototype kept templates and \
+             11). Files of the history hold each line as it was, for whoever reads Parquet. Events: bytes of bodies as they travel, of the second half of the file. The prototype kept templates and \
              lists of strings from batch to batch, in what is stored as well."
                 .to_owned(),
         ],
@@ -111,6 +122,11 @@ fn travelled(lines: &Lines) -> f64 {
 #[expect(clippy::cast_precision_loss, reason = "files of less than a PiB")]
 fn steady(lines: &Lines) -> f64 {
     lines.steady_travelled as f64 / lines.steady_lines as f64
+}
+
+/// A figure of the files, by bytes of the lines.
+fn filed(lines: &Lines, figure: impl Fn(Rows) -> f64) -> f64 {
+    lines.files.map_or(f64::NAN, |files| by_byte(lines, figure(files)))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "files of less than a PiB")]

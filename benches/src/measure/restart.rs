@@ -22,6 +22,7 @@ pub(crate) fn measure(programs: &Programs, effort: Effort) -> Result<Section> {
         per_cpu: false,
         live_seal_after: None,
         bulk_seal_after: None,
+        has_history: false,
     };
     let mut site = Site::new(programs, &load)?;
     let mut agent = site.start_agent()?;

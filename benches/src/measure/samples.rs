@@ -15,6 +15,35 @@ struct Samples {
     series: usize,
     still: usize,
     by_rows: Vec<Sealed>,
+    file: Rows,
+    files: Rows,
+}
+
+/// What rows of the history take, as `headwater-kernels` prints it.
+#[derive(Clone, Copy, Deserialize)]
+pub(super) struct Rows {
+    rows: u64,
+    bytes: u64,
+    cpu_seconds: f64,
+}
+
+#[expect(clippy::cast_precision_loss, reason = "rows and bytes of some minutes")]
+impl Rows {
+    pub(super) fn bytes(self) -> f64 {
+        self.bytes as f64
+    }
+
+    fn bytes_per_row(self) -> f64 {
+        self.bytes() / self.rows as f64
+    }
+
+    fn ns_per_row(self) -> f64 {
+        self.ns() / self.rows as f64
+    }
+
+    pub(super) fn ns(self) -> f64 {
+        self.cpu_seconds * 1e9
+    }
 }
 
 #[derive(Deserialize)]
@@ -66,6 +95,14 @@ pub(crate) fn measure(sampling: Child, effort: Effort) -> Result<Section> {
         figures.push(Figure::new("sender: code and try", "ns/sample", vec![one.code_ns]));
         figures.push(Figure::new("node: complete", "ns/sample", vec![one.complete_ns]));
     }
+    figures.push(
+        Figure::new("file of the history, all of it", "B/sample", vec![found.file.bytes_per_row()])
+            .at_most(2.0),
+    );
+    figures.push(
+        Figure::new("files of 64 devices, to make", "ns/sample", vec![found.files.ns_per_row()])
+            .at_most(1_000.0),
+    );
     Ok(Section {
         title: "A host's samples",
         workload: format!(
@@ -79,6 +116,10 @@ pub(crate) fn measure(sampling: Child, effort: Effort) -> Result<Section> {
                 .to_owned(),
             "A stored body is what the log and the spool hold, beside some 190 bytes of header: it needs no other \
              batch to be read."
+                .to_owned(),
+            "A file of the history holds the same ticks as rows of Parquet, its footer counted; larger ones take less a sample. \
+             To make files is to read the log, to fold its headers, to open bodies, to encode and to sync; the devices measure \
+             what this host did, each beginning at another of its ticks."
                 .to_owned(),
         ],
         figures,

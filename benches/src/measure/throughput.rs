@@ -54,6 +54,7 @@ pub(super) fn ship(
         per_cpu: false,
         live_seal_after: None,
         bulk_seal_after: None,
+        has_history: false,
     };
     let mut site = Site::new(programs, &load)?;
     let loopback_before = site.aggregator.loopback_bytes()?;

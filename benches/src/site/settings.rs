@@ -20,6 +20,8 @@ pub(crate) struct Load {
     pub(crate) live_seal_after: Option<&'static str>,
     /// Age at which a batch of lines is sealed; `None` for the default.
     pub(crate) bulk_seal_after: Option<&'static str>,
+    /// Whether the aggregator keeps a history beside its log; what that takes is measured by itself.
+    pub(crate) has_history: bool,
 }
 
 /// Writes both beside each other.
@@ -33,6 +35,11 @@ pub(super) fn write(folder: &Path, ports: &Ports, load: &Load) -> Result<()> {
         },
         metrics: Listen { listen: ports.metrics.to_string() },
         console: Listen { listen: ports.console.to_string() },
+        history: History {
+            location: if load.has_history { "{data_dir}/history" } else { "off" },
+            // So that what is shipped in seconds is in files soon after.
+            every: "1s",
+        },
     };
     std::fs::write(folder.join("headwater.toml"), toml::to_string(&headwater)?)?;
     let agent = Agent {
@@ -57,6 +64,13 @@ struct Headwater {
     intake: Intake,
     metrics: Listen,
     console: Listen,
+    history: History,
+}
+
+#[derive(Serialize)]
+struct History {
+    location: &'static str,
+    every: &'static str,
 }
 
 #[derive(Serialize)]

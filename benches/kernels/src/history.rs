@@ -1,0 +1,103 @@
+//! What the history takes: ticks of this host as files of one shard, and the time to make them.
+
+use std::path::Path;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use headwater_aggregator::history::Parquet;
+use headwater_aggregator::limits::{ByteCount, SINK_BYTES_MAX, SINK_RECORDS_MAX};
+use headwater_aggregator::log::{EmbeddedLog, Log, LogOptions, MinFree, Space};
+use headwater_aggregator::metrics::Metrics;
+use headwater_aggregator::sink::{RangeRules, SinkHandle, SinkOptions, SinkStore};
+use headwater_protocol::batch::Batch;
+use headwater_protocol::entry::{Entry, EntryKind};
+use headwater_protocol::identity::{Generation, LogId, NodeId, ShardCount, ShardId};
+use rustix::time::{ClockId, clock_gettime};
+use serde::Serialize;
+
+use crate::lane::Lane;
+
+const LOG: LogId = LogId([7; 16]);
+/// Longer than anything that is appended: what is full alone ends a range.
+const PANE_US: i64 = 365 * 86_400_000_000;
+
+/// What rows take.
+#[derive(Debug, Serialize)]
+pub(crate) struct Rows {
+    rows: u64,
+    bytes: u64,
+    /// Processor time of the whole process, from the first entry that is read to the last file that is safe.
+    cpu_seconds: f64,
+}
+
+/// Appends batches to a log of one shard, and has a sink make files of them.
+pub(crate) fn written(folder: &Path, batches: &[Batch]) -> Result<Rows> {
+    let shards = ShardCount::new(1).context("a log has a shard")?;
+    EmbeddedLog::create(folder, LOG, shards)?;
+    let space = Arc::new(Space::of(folder, MinFree::Bytes(ByteCount(0)))?);
+    let metrics = Metrics::default();
+    let log = Arc::new(EmbeddedLog::open(
+        folder,
+        &LogOptions {
+            id: LOG,
+            shards,
+            group_commit: Duration::from_millis(2),
+            space: Arc::clone(&space),
+            metrics: metrics.log.clone(),
+        },
+    )?);
+    let entry = |stamp_us, kind| {
+        Entry { appender: NodeId([1; 16]), stamp_us, generation: Generation(0), kind }.encode()
+    };
+    let (told, durable) = mpsc::channel();
+    for batch in batches {
+        let (sent, stamp_us) = (Lane::sent(batch), batch.header().clock.wall_us);
+        let batch = Box::new(batch.clone());
+        let told = told.clone();
+        let tell = Box::new(move |_| told.send(()).unwrap_or_default());
+        log.append(ShardId(0), entry(stamp_us, EntryKind::Batch { sent, batch }), tell)?;
+    }
+    // Time goes on, so that the last range ends.
+    log.append(ShardId(0), entry(i64::MAX, EntryKind::Tick), Box::new(|_| {}))?;
+    for _ in batches {
+        durable.recv().context("the log ended")?;
+    }
+    let files = folder.join("history");
+    let begun = cpu_seconds();
+    let sink = SinkHandle::start(SinkOptions {
+        name: "history".to_owned(),
+        kind: "parquet",
+        location: String::new(),
+        claim: "",
+        destination: Box::new(Parquet::new(files, LOG)),
+        store: SinkStore::open(&folder.join("sinks.redb"), LOG)?,
+        log: Arc::clone(&log) as _,
+        rules: RangeRules {
+            pane_us: PANE_US,
+            records_max: SINK_RECORDS_MAX,
+            bytes_max: SINK_BYTES_MAX,
+        },
+        space,
+        metrics: metrics.sink,
+    })?;
+    let expected: u64 = batches.iter().map(|batch| batch.header().counts.records).sum();
+    let view = loop {
+        let view = sink.view();
+        ensure!(view.error.is_none(), "the sink does not write: {view:?}");
+        if view.rows >= expected {
+            break view;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    let cpu_seconds = cpu_seconds() - begun;
+    sink.stop();
+    log.close();
+    Ok(Rows { rows: view.rows, bytes: view.bytes, cpu_seconds })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "nanoseconds of a minute")]
+fn cpu_seconds() -> f64 {
+    let now = clock_gettime(ClockId::ProcessCPUTime);
+    now.tv_sec as f64 + now.tv_nsec as f64 / 1e9
+}
