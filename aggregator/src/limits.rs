@@ -48,7 +48,7 @@ pub const GROUP_BYTES_MAX: usize = 8 << 20;
 /// Free bytes of the disk below which nothing is taken, whatever the share says: twice what is in
 /// flight, so that what was taken can always be written.
 pub const FREE_BYTES_MIN: u64 = 2 * IN_FLIGHT_BYTES_MAX;
-/// Snapshots that are kept of each shard: one may fail its tip check.
+/// Snapshots that are kept of each shard: one may fail its tip check. One more is that which sinks go on from.
 pub const SNAPSHOTS_KEPT: usize = 2;
 /// Batches after which a snapshot is due, whatever the clock says.
 pub const SNAPSHOT_BATCHES: u64 = 10_000;

@@ -89,8 +89,12 @@ pub trait Log: fmt::Debug + Send + Sync {
     /// Deletes the entries before an offset, some time later.
     fn trim(&self, shard: ShardId, before: Offset);
 
-    /// Keeps a snapshot, and the one before it; older ones go.
+    /// Keeps a snapshot, and the one before it; older ones go, but for those that are held.
     fn put_snapshot(&self, shard: ShardId, snapshot: StoredSnapshot);
+
+    /// Keeps the newest snapshot at or below an offset as well, as ground for who reads on from there: for this holder and
+    /// shard, until it names another offset or the log is closed.
+    fn hold(&self, holder: &str, shard: ShardId, from: Offset);
 
     /// Deletes a snapshot that is of no use.
     fn drop_snapshot(&self, shard: ShardId, next: Offset);

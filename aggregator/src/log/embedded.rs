@@ -170,6 +170,10 @@ impl Log for EmbeddedLog {
         self.writer(shard).ask(Request::Snapshot { shard, snapshot });
     }
 
+    fn hold(&self, holder: &str, shard: ShardId, from: Offset) {
+        self.writer(shard).ask(Request::Hold { holder: holder.to_owned(), shard, from });
+    }
+
     fn drop_snapshot(&self, shard: ShardId, next: Offset) {
         self.writer(shard).ask(Request::DropSnapshot { shard, next });
     }
@@ -208,6 +212,40 @@ mod tests {
             space: Arc::new(Space::of(folder, MinFree::Bytes(ByteCount(0))).unwrap()),
             metrics: Metrics::default().log,
         }
+    }
+
+    #[test]
+    fn a_snapshot_that_somebody_goes_on_from_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        EmbeddedLog::create(folder.path(), ID, ShardCount::DEFAULT).unwrap();
+        let log = EmbeddedLog::open(folder.path(), &options(folder.path())).unwrap();
+        let shard = ShardId(3);
+        let put = |next: u64| {
+            let (next, part) = (Offset(next), vec![1, 2, 3]);
+            let (ledger, view, windows) = (part.clone(), part.clone(), part);
+            log.put_snapshot(shard, StoredSnapshot { next, ledger, view, windows });
+            // A dead letter comes after it, and is waited for.
+            let letter = DeadLetter { offset: next, reason: String::new(), batch: Vec::new() };
+            log.put_dead_letter(shard, letter);
+            let late = std::time::Instant::now() + Duration::from_secs(60);
+            while log.dead_letters(shard).unwrap().last().is_none_or(|it| it.offset != next) {
+                assert!(std::time::Instant::now() < late, "the writer writes");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            log.snapshots(shard).unwrap().iter().map(|next| next.0).collect::<Vec<_>>()
+        };
+        put(1);
+        put(4);
+        assert_eq!(put(6), [6, 4]);
+        log.hold("one", shard, Offset(5));
+        log.hold("two", shard, Offset(9));
+        assert_eq!(put(8), [8, 6, 4]);
+        assert_eq!(put(10), [10, 8, 4]);
+        log.hold("one", shard, Offset(10));
+        assert_eq!(put(12), [12, 10, 8], "the lowest one counts");
+        log.hold("two", shard, Offset(12));
+        assert_eq!(put(13), [13, 12, 10]);
+        assert_eq!(put(14), [14, 13, 10]);
     }
 
     #[test]

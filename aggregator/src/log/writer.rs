@@ -5,6 +5,7 @@
 
 mod group;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
@@ -25,6 +26,7 @@ use crate::metrics::LogMetrics;
 pub(super) enum Request {
     Append { shard: ShardId, entry: Vec<u8>, durable: Durable },
     Snapshot { shard: ShardId, snapshot: StoredSnapshot },
+    Hold { holder: String, shard: ShardId, from: Offset },
     DropSnapshot { shard: ShardId, next: Offset },
     DeadLetter { shard: ShardId, letter: DeadLetter },
     Trim { shard: ShardId, before: Offset },
@@ -37,7 +39,7 @@ impl Request {
             Self::Append { entry, .. } => entry.len(),
             Self::Snapshot { snapshot, .. } => snapshot.bytes(),
             Self::DeadLetter { letter, .. } => letter.batch.len(),
-            Self::DropSnapshot { .. } | Self::Trim { .. } | Self::Stop => 0,
+            Self::Hold { .. } | Self::DropSnapshot { .. } | Self::Trim { .. } | Self::Stop => 0,
         }
     }
 }
@@ -92,6 +94,7 @@ impl Writer {
             group_commit: options.group_commit,
             space: Arc::clone(&options.space),
             metrics: options.metrics.clone(),
+            held: Held::default(),
             contended: false,
         };
         let thread = std::thread::Builder::new()
@@ -134,6 +137,21 @@ impl Drop for Writer {
 /// Of the longest wait, how short a part without a request ends it: who was answered by the last commit asks again soon.
 const PAUSES: u32 = 8;
 
+/// What is held: snapshots that somebody reads on from.
+#[derive(Debug, Default)]
+struct Held(BTreeMap<ShardId, BTreeMap<String, Offset>>);
+
+impl Held {
+    fn hold(&mut self, holder: String, shard: ShardId, from: Offset) {
+        self.0.entry(shard).or_default().insert(holder, from);
+    }
+
+    /// The lowest offset that somebody reads on from. `None` if nobody does.
+    fn lowest(&self, shard: ShardId) -> Option<Offset> {
+        self.0.get(&shard)?.values().min().copied()
+    }
+}
+
 /// The writer thread's own.
 struct Committing {
     database: Arc<Database>,
@@ -142,6 +160,7 @@ struct Committing {
     group_commit: Duration,
     space: Arc<Space>,
     metrics: LogMetrics,
+    held: Held,
     /// Whether the last group held more than one append.
     contended: bool,
 }
@@ -163,10 +182,15 @@ impl Committing {
     fn gather(&mut self) -> (Vec<Request>, bool) {
         let Ok(first) = self.inbox.recv() else { return (Vec::new(), true) };
         let (mut group, mut bytes) = (Vec::new(), first.bytes());
-        if matches!(first, Request::Stop) {
-            return (group, true);
+        match first {
+            Request::Stop => return (group, true),
+            // Nothing to write: it is asked for again after each start.
+            Request::Hold { holder, shard, from } => {
+                self.held.hold(holder, shard, from);
+                return (group, false);
+            }
+            first => group.push(first),
         }
-        group.push(first);
         let until = Instant::now() + self.group_commit;
         while bytes < GROUP_BYTES_MAX {
             let request = match self.inbox.try_recv() {
@@ -183,10 +207,11 @@ impl Committing {
                 }
             };
             bytes += request.bytes();
-            if matches!(request, Request::Stop) {
-                return (group, true);
+            match request {
+                Request::Stop => return (group, true),
+                Request::Hold { holder, shard, from } => self.held.hold(holder, shard, from),
+                request => group.push(request),
             }
-            group.push(request);
         }
         self.contended = group.len() > 1;
         (group, false)
@@ -194,7 +219,7 @@ impl Committing {
 
     fn commit(&self, group: Vec<Request>) {
         let started = Instant::now();
-        let appended = match group::write(&self.database, group) {
+        let appended = match group::write(&self.database, group, &self.held) {
             Ok(appended) => appended,
             Err(error) => end_process(&format!("write {:?}", self.path), &error),
         };

@@ -96,8 +96,9 @@ async fn start_behind(
         metrics: metrics.fold.clone(),
         intake: metrics.intake.clone(),
     };
+    let store = sink_store(&config, &log).await?;
     let fold = start_fold(fold_options).await?;
-    let sinks = start_sinks(&config, &metrics, (&log, &space)).await?;
+    let sinks = start_sinks(&config, &metrics, store, (&log, &space))?;
     let intake = IntakeHandle::start(IntakeOptions {
         listen: config.intake.listen,
         max_connections: config.intake.max_connections,
@@ -286,37 +287,53 @@ fn micros(span: Duration) -> i64 {
     i64::try_from(span.as_micros()).expect("at most an hour")
 }
 
+/// Where sinks stand, and with it the snapshots that they go on from. `None` if there is no sink.
+async fn sink_store(
+    config: &Config,
+    log: &Arc<EmbeddedLog>,
+) -> Result<Option<SinkStore>, StartError> {
+    if config.history.folder.is_none() {
+        return Ok(None);
+    }
+    let (path, log) = (Layout(&config.node.data_dir).sinks(), Arc::clone(log));
+    let open = move || {
+        let store = SinkStore::open(&path, log.id())?;
+        store.hold_ground(HISTORY, &*log)?;
+        Ok(Some(store))
+    };
+    blocking(open).await?.map_err(StartError::SinkStore)
+}
+
+/// What the sink of the history is called.
+const HISTORY: &str = "history";
+
 /// Starts what follows the fold at its own pace.
-async fn start_sinks(
+fn start_sinks(
     config: &Config,
     metrics: &Metrics,
+    store: Option<SinkStore>,
     (log, space): (&Arc<EmbeddedLog>, &Arc<Space>),
 ) -> Result<Vec<SinkHandle>, StartError> {
-    let Some(folder) = config.history.folder.clone() else { return Ok(Vec::new()) };
-    let path = Layout(&config.node.data_dir).sinks();
-    let (log, space, metrics) = (Arc::clone(log), Arc::clone(space), metrics.sink.clone());
-    let every = config.history.every;
-    let start = move || {
-        let store = SinkStore::open(&path, log.id()).map_err(StartError::SinkStore)?;
-        let history = SinkHandle::start(SinkOptions {
-            name: "history".to_owned(),
-            kind: "parquet",
-            location: folder.display().to_string(),
-            claim: "each row once: files are whole, and named after what they hold",
-            destination: Box::new(Parquet::new(folder, log.id())),
-            log,
-            store,
-            rules: RangeRules {
-                pane_us: micros(every),
-                records_max: SINK_RECORDS_MAX,
-                bytes_max: SINK_BYTES_MAX,
-            },
-            space,
-            metrics,
-        });
-        Ok(vec![history.map_err(StartError::Sink)?])
+    let (Some(folder), Some(store)) = (config.history.folder.clone(), store) else {
+        return Ok(Vec::new());
     };
-    blocking(start).await?
+    let history = SinkHandle::start(SinkOptions {
+        name: HISTORY.to_owned(),
+        kind: "parquet",
+        location: folder.display().to_string(),
+        claim: "each row once: files are whole, and named after what they hold",
+        destination: Box::new(Parquet::new(folder, log.id())),
+        log: Arc::clone(log) as _,
+        store,
+        rules: RangeRules {
+            pane_us: micros(config.history.every),
+            records_max: SINK_RECORDS_MAX,
+            bytes_max: SINK_BYTES_MAX,
+        },
+        space: Arc::clone(space),
+        metrics: metrics.sink.clone(),
+    });
+    Ok(vec![history.map_err(StartError::Sink)?])
 }
 
 /// Stops what lies behind the intake: the shard folds, what they feed, what follows them, and who is told.

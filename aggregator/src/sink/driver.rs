@@ -162,6 +162,7 @@ impl Driver {
         let pieces = options.destination.withdraw(&places).map_err(Trouble::Write)?;
         let name = &options.name;
         for (shard, place) in &places {
+            options.log.hold(name, *shard, place.from.end);
             if place.has_lost {
                 options.store.go_back(name, *shard, place.from.end).map_err(Trouble::Store)?;
             }
@@ -232,6 +233,7 @@ impl Driver {
         let written = written.map_err(Trouble::Write)?;
         killpoint::pass("sink.written");
         options.store.note_written(name, range).map_err(Trouble::Store)?;
+        options.log.hold(name, range.shard, range.end);
         follower.note_written(known);
         Ok(written)
     }

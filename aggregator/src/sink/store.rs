@@ -8,6 +8,7 @@ use headwater_protocol::identity::{Generation, LogId, Offset, ShardId};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::range::Range;
+use crate::log::Log;
 
 /// The version of the tables that this build writes.
 const FORMAT: u32 = 1;
@@ -92,6 +93,18 @@ impl SinkStore {
             Ok(is_ours)
         })?;
         if is_ours { Ok(store) } else { Err(StoreError::Foreign { path: path.to_owned() }) }
+    }
+
+    /// Has a log keep the snapshots that a sink goes on from. To be called before new ones are put.
+    ///
+    /// # Errors
+    /// If where the sink stands can't be read.
+    pub fn hold_ground(&self, sink: &str, log: &dyn Log) -> Result<(), StoreError> {
+        for shard in log.shards().shards() {
+            let last = self.newest(sink, shard, |_| true)?;
+            log.hold(sink, shard, last.map_or(Offset(0), |range| range.end));
+        }
+        Ok(())
     }
 
     /// The last ranges that a sink wrote of a shard, the newest first, as long as `wanted` says so.

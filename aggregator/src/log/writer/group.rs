@@ -6,7 +6,7 @@ use headwater_protocol::entry::identity;
 use headwater_protocol::identity::{Offset, ShardId};
 use redb::{Database, Durability, ReadableTable, Table, WriteTransaction};
 
-use super::Request;
+use super::{Held, Request};
 use crate::killpoint;
 use crate::limits::{DEAD_LETTERS_MAX, SNAPSHOTS_KEPT};
 use crate::log::tables::{BOUNDS, CHUNK_BYTES, CHUNKS, DEAD, ENTRIES, SNAPSHOTS};
@@ -24,6 +24,7 @@ pub(super) struct Appended {
 pub(super) fn write(
     database: &Database,
     group: Vec<Request>,
+    held: &Held,
 ) -> Result<Vec<Appended>, redb::Error> {
     let mut transaction = database.begin_write()?;
     transaction.set_durability(Durability::Immediate)?;
@@ -49,13 +50,13 @@ pub(super) fn write(
                     entries.retain_in((shard.0, 0)..(shard.0, before.0), |_, _| false)?;
                 }
                 Request::Snapshot { shard, snapshot } => {
-                    keep_snapshot(&transaction, shard, &snapshot)?
+                    keep_snapshot(&transaction, shard, &snapshot, held.lowest(shard))?
                 }
                 Request::DropSnapshot { shard, next } => {
                     drop_snapshot(&transaction, shard, next.0)?
                 }
                 Request::DeadLetter { shard, letter } => keep_letter(&transaction, shard, &letter)?,
-                Request::Stop => {}
+                Request::Hold { .. } | Request::Stop => {}
             }
         }
         bounds.store()?;
@@ -111,6 +112,7 @@ fn keep_snapshot(
     transaction: &WriteTransaction,
     shard: ShardId,
     snapshot: &StoredSnapshot,
+    held: Option<Offset>,
 ) -> Result<(), redb::Error> {
     let next = snapshot.next.0;
     drop_snapshot(transaction, shard, next)?;
@@ -127,9 +129,12 @@ fn keep_snapshot(
         }
         let mut manifest = transaction.open_table(SNAPSHOTS)?;
         manifest.insert((shard.0, next), (counts[0], counts[1]))?;
-        let rows = manifest.range((shard.0, 0)..=(shard.0, u64::MAX))?;
-        let older = rows.rev().skip(SNAPSHOTS_KEPT);
-        older.map(|row| Ok(row?.0.value().1)).collect::<Result<_, redb::StorageError>>()?
+        let rows = manifest.range((shard.0, 0)..=(shard.0, u64::MAX))?.rev();
+        let all: Vec<u64> =
+            rows.map(|row| Ok(row?.0.value().1)).collect::<Result<_, redb::StorageError>>()?;
+        let ground = held.and_then(|held| all.iter().copied().find(|next| *next <= held.0));
+        let older = all.into_iter().skip(SNAPSHOTS_KEPT);
+        older.filter(|next| Some(*next) != ground).collect()
     };
     old.into_iter().try_for_each(|next| drop_snapshot(transaction, shard, next))
 }

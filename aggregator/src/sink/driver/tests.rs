@@ -92,6 +92,8 @@ impl Log for MemoryLog {
         self.snapshots.lock().unwrap().insert((shard, snapshot.next), snapshot);
     }
 
+    fn hold(&self, _: &str, _: ShardId, _: Offset) {}
+
     fn drop_snapshot(&self, shard: ShardId, next: Offset) {
         self.snapshots.lock().unwrap().remove(&(shard, next));
     }
