@@ -76,7 +76,7 @@ async fn start_behind(
     health: HealthHandle,
     started: &Started,
 ) -> Result<Stages, StartError> {
-    let Ground { space, registry, node, authority, log, reset_key } =
+    let Ground { space, registry, node, authority, log, sinks, reset_key } =
         open(&config, &metrics).await?;
     let certificates = Certificates::new(&config, Arc::clone(&authority));
     let tls = certificates.issue().map_err(StartError::Identity)?;
@@ -96,9 +96,8 @@ async fn start_behind(
         metrics: metrics.fold.clone(),
         intake: metrics.intake.clone(),
     };
-    let store = sink_store(&config, &log).await?;
     let fold = start_fold(fold_options).await?;
-    let sinks = start_sinks(&config, &metrics, store, (&log, &space))?;
+    let sinks = start_sinks(&config, &metrics, sinks, (&log, &space))?;
     let intake = IntakeHandle::start(IntakeOptions {
         listen: config.intake.listen,
         max_connections: config.intake.max_connections,
@@ -198,6 +197,7 @@ struct Ground {
     node: NodeRecord,
     authority: Arc<Authority>,
     log: Arc<EmbeddedLog>,
+    sinks: Option<SinkStore>,
     reset_key: ResetKey,
 }
 
@@ -222,7 +222,8 @@ async fn open(config: &Config, metrics: &Metrics) -> Result<Ground, StartError> 
     let log_folder = layout.log();
     let log = blocking(move || EmbeddedLog::open(&log_folder, &options)).await?;
     let log = Arc::new(log.map_err(StartError::Log)?);
-    Ok(Ground { space, registry, node, authority: Arc::new(authority), log, reset_key })
+    let sinks = sink_store(config, &log).await?;
+    Ok(Ground { space, registry, node, authority: Arc::new(authority), log, sinks, reset_key })
 }
 
 impl Stages {
