@@ -91,14 +91,14 @@ fn a_sink_that_is_paused_or_has_no_folder_holds_up_nothing_and_goes_on_where_it_
     site.write_and_settle(LINES);
     wait_until_written(&site);
     let _ = site.aggregator.ask(&["sinks", "pause", "history"]).expect_success("pause");
-    // What was being written when it was told may still come.
-    std::thread::sleep(Duration::from_secs(2));
+    // What was being written when it was told is written first.
+    until("it is paused", || sink(&site)["state"] == "paused");
     let before = rows(&site, "events");
     site.write_and_settle(LINES);
     site.aggregator.stop();
     site.aggregator.start_and_wait();
     site.write_and_settle(LINES);
-    std::thread::sleep(Duration::from_secs(3));
+    until("it sees what it does not take", || sink(&site)["unread_entries"].as_u64() > Some(0));
     assert_eq!(sink(&site)["state"], "paused", "also over a restart");
     assert_eq!(rows(&site, "events"), before);
     site.aggregator.ask(&["sinks", "resume", "bus"]).expect_refusal(6, &["no sink \"bus\""]);
