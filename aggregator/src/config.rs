@@ -117,6 +117,8 @@ pub struct WindowConfig {
     pub lateness: Duration,
     /// Names of labels to add up by; the device is among them.
     pub combinations: Vec<Vec<String>>,
+    /// Those of them whose quantiles are kept.
+    pub quantiles: Vec<Vec<String>>,
     /// Keys that one combination may have.
     pub max_keys: u32,
     /// How long averages are kept.

@@ -15,6 +15,7 @@ const KIND_CONTROL: u8 = 3;
 const CONTROL_GENERATION: u8 = 1;
 const CONTROL_RULES: u8 = 2;
 const CONTROL_WINDOWS: u8 = 3;
+const CONTROL_QUANTILES: u8 = 4;
 
 /// One entry of a shard's log.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -85,6 +86,8 @@ pub struct WindowRules {
     pub keys_max: u32,
     /// The combinations: names of labels, each list in its own order.
     pub combinations: Vec<Vec<String>>,
+    /// Those of the combinations whose quantiles are kept, too.
+    pub quantiles: Vec<Vec<String>>,
 }
 
 impl Entry {
@@ -118,9 +121,14 @@ impl Entry {
                 out.push(CONTROL_RULES);
                 out.extend_from_slice(&version.to_le_bytes());
             }
-            EntryKind::Control(Control::Windows(rules)) => {
+            EntryKind::Control(Control::Windows(rules)) if rules.quantiles.is_empty() => {
                 out.push(CONTROL_WINDOWS);
                 rules.encode(&mut out);
+            }
+            EntryKind::Control(Control::Windows(rules)) => {
+                out.push(CONTROL_QUANTILES);
+                rules.encode(&mut out);
+                rules.encode_quantiles(&mut out);
             }
         }
         out
@@ -170,9 +178,14 @@ fn decode_control(reader: &mut Reader<'_>) -> Result<Control, DecodeError> {
         CONTROL_GENERATION => Ok(Control::Generation(Generation(reader.u64("generation")?))),
         CONTROL_RULES => Ok(Control::Rules(reader.u32("rules version")?)),
         CONTROL_WINDOWS => Ok(Control::Windows(WindowRules::decode(reader)?)),
+        CONTROL_QUANTILES => {
+            let mut rules = WindowRules::decode(reader)?;
+            rules.decode_quantiles(reader)?;
+            Ok(Control::Windows(rules))
+        }
         kind => {
             let (what, value) = ("control kind", u64::from(kind));
-            Err(DecodeError::Value { what, value, expected: "1 to 3" })
+            Err(DecodeError::Value { what, value, expected: "1 to 4" })
         }
     }
 }
@@ -185,11 +198,12 @@ impl WindowRules {
         out.extend_from_slice(&self.length_us.to_le_bytes());
         out.extend_from_slice(&self.lateness_us.to_le_bytes());
         out.extend_from_slice(&self.keys_max.to_le_bytes());
-        put_varint(out, self.combinations.len() as u64);
-        for labels in &self.combinations {
-            put_varint(out, labels.len() as u64);
-            labels.iter().for_each(|label| put_bytes(out, label.as_bytes()));
-        }
+        encode_lists(&self.combinations, out);
+    }
+
+    /// Appends the combinations whose quantiles are kept, which `encode` leaves out.
+    pub fn encode_quantiles(&self, out: &mut Vec<u8>) {
+        encode_lists(&self.quantiles, out);
     }
 
     /// Reads the bytes.
@@ -205,15 +219,38 @@ impl WindowRules {
             return Err(DecodeError::Value { what, value, expected: "at most one hour" });
         }
         let keys_max = reader.u32("keys of a combination")?;
-        let count = reader.length("count of combinations", limits::COMBINATIONS_MAX)?;
-        let mut combinations = Vec::with_capacity(count);
-        for _ in 0..count {
-            let count = reader.length("labels of a combination", limits::LABELS_MAX)?;
-            let labels = (0..count).map(|_| reader.text("label", limits::TEXT_BYTES_MAX));
-            combinations.push(labels.collect::<Result<_, _>>()?);
-        }
-        Ok(Self { version, from_us, length_us, lateness_us, keys_max, combinations })
+        let combinations = decode_lists(reader)?;
+        let quantiles = Vec::new();
+        Ok(Self { version, from_us, length_us, lateness_us, keys_max, combinations, quantiles })
     }
+
+    /// Reads the combinations whose quantiles are kept.
+    ///
+    /// # Errors
+    /// For every malformed input.
+    pub fn decode_quantiles(&mut self, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
+        self.quantiles = decode_lists(reader)?;
+        Ok(())
+    }
+}
+
+fn encode_lists(lists: &[Vec<String>], out: &mut Vec<u8>) {
+    put_varint(out, lists.len() as u64);
+    for labels in lists {
+        put_varint(out, labels.len() as u64);
+        labels.iter().for_each(|label| put_bytes(out, label.as_bytes()));
+    }
+}
+
+fn decode_lists(reader: &mut Reader<'_>) -> Result<Vec<Vec<String>>, DecodeError> {
+    let count = reader.length("count of combinations", limits::COMBINATIONS_MAX)?;
+    let mut lists = Vec::with_capacity(count);
+    for _ in 0..count {
+        let count = reader.length("labels of a combination", limits::LABELS_MAX)?;
+        let labels = (0..count).map(|_| reader.text("label", limits::TEXT_BYTES_MAX));
+        lists.push(labels.collect::<Result<_, _>>()?);
+    }
+    Ok(lists)
 }
 
 /// The identity of a log up to and including an entry, by which a tip is looked up again:

@@ -242,7 +242,17 @@ fn windows_entry() -> Entry {
         lateness_us: 1_000_000,
         keys_max: 10_000,
         combinations: combinations.map(labels).into(),
+        quantiles: Vec::new(),
     }));
+    Entry { kind, ..entry() }
+}
+
+fn quantiles_entry() -> Entry {
+    let EntryKind::Control(Control::Windows(rules)) = windows_entry().kind else {
+        unreachable!("it was just made")
+    };
+    let quantiles = vec![rules.combinations[1].clone()];
+    let kind = EntryKind::Control(Control::Windows(WindowRules { quantiles, ..rules }));
     Entry { kind, ..entry() }
 }
 
@@ -277,6 +287,7 @@ fn the_bytes_of_every_format_stay_the_same() {
     let control = EntryKind::Control(Control::Generation(Generation(3)));
     golden("control-2.hex", &Entry { kind: control, ..entry() }.encode());
     golden("windows-2.hex", &windows_entry().encode());
+    golden("quantiles-2.hex", &quantiles_entry().encode());
     golden("lane-hello-1.hex", &frames()[2].encode());
     golden("ack-1.hex", &frames()[5].encode());
     golden("next-2.hex", &next().encode());
@@ -301,6 +312,7 @@ fn records_come_back_byte_for_byte() {
 fn entries_and_snapshots_come_back() {
     assert_eq!(Entry::decode(&entry().encode()), Ok(entry()));
     assert_eq!(Entry::decode(&windows_entry().encode()), Ok(windows_entry()));
+    assert_eq!(Entry::decode(&quantiles_entry().encode()), Ok(quantiles_entry()));
     let snapshot = snapshot();
     assert_eq!(Snapshot::decode(&snapshot.encode()), Ok(snapshot));
 }

@@ -57,6 +57,31 @@ const WINDOW_US: i64 = 10_000_000;
 /// If a device landed that has no name.
 #[must_use]
 pub fn computed(landed: &Landed, names: &Names, by: &[&str]) -> Averages {
+    let average = |(place, (values, devices)): (Place, (Vec<i64>, BTreeSet<DeviceId>))| {
+        let sum: i128 = values.iter().map(|value| i128::from(*value)).sum();
+        let average = Average {
+            samples: values.len() as u64,
+            sum,
+            min: *values.iter().min().expect("a place has a value"),
+            max: *values.iter().max().expect("a place has a value"),
+            devices: devices.len(),
+            mean: mean(sum, values.len() as u64, place.scale),
+        };
+        (place, average)
+    };
+    measured(landed, names, by).into_iter().map(average).collect()
+}
+
+/// The values that landed, and the devices that sent them.
+///
+/// # Panics
+/// As [`computed`].
+#[must_use]
+pub fn measured(
+    landed: &Landed,
+    names: &Names,
+    by: &[&str],
+) -> BTreeMap<Place, (Vec<i64>, BTreeSet<DeviceId>)> {
     let mut values: BTreeMap<Place, (Vec<i64>, BTreeSet<DeviceId>)> = BTreeMap::new();
     for (id, device) in &landed.devices {
         let (name, labels) = names.get(id).expect("each device that landed has a name");
@@ -81,19 +106,7 @@ pub fn computed(landed: &Landed, names: &Names, by: &[&str]) -> Averages {
             }
         }
     }
-    let average = |(place, (values, devices)): (Place, (Vec<i64>, BTreeSet<DeviceId>))| {
-        let sum: i128 = values.iter().map(|value| i128::from(*value)).sum();
-        let average = Average {
-            samples: values.len() as u64,
-            sum,
-            min: *values.iter().min().expect("a place has a value"),
-            max: *values.iter().max().expect("a place has a value"),
-            devices: devices.len(),
-            mean: mean(sum, values.len() as u64, place.scale),
-        };
-        (place, average)
-    };
-    values.into_iter().map(average).collect()
+    values
 }
 
 /// The quotient by long division, digit by digit as on paper, and rounded by the digit after the last.
@@ -170,6 +183,33 @@ pub fn explored_since(
     averages
 }
 
+/// The quantiles that `headwater explore` tells of a metric in all windows that are closed, by their names.
+///
+/// # Panics
+/// If it does not tell.
+#[must_use]
+pub fn explored_quantiles(
+    aggregator: &Aggregator,
+    metric: &str,
+    by: &[&str],
+    quantiles: &str,
+) -> BTreeMap<Place, BTreeMap<String, Option<i64>>> {
+    let (by, quantiles) = (by.join(","), format!("--quantiles={quantiles}"));
+    let words = ["explore", metric, "--by", &by, "--last", "2h", "--windows", &quantiles];
+    let told: Told = serde_json::from_value(aggregator.json(&words)).unwrap();
+    let mut all = BTreeMap::new();
+    for row in told.rows {
+        let key = told.by.iter().map(|label| (label.clone(), row.key[label].clone())).collect();
+        let labels = row.labels.into_iter().collect();
+        let any = Place { metric: metric.to_owned(), key, labels, scale: row.scale, start_us: 0 };
+        for window in row.windows {
+            let start: jiff::Timestamp = window.start.parse().unwrap();
+            all.insert(Place { start_us: start.as_microsecond(), ..any.clone() }, window.quantiles);
+        }
+    }
+    all
+}
+
 #[derive(Deserialize)]
 struct Told {
     by: Vec<String>,
@@ -197,6 +237,8 @@ struct Window {
     min: i64,
     max: i64,
     devices: usize,
+    #[serde(default)]
+    quantiles: BTreeMap<String, Option<i64>>,
 }
 
 #[cfg(test)]

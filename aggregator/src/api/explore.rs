@@ -10,8 +10,8 @@ use serde::Deserialize;
 use super::Refusal;
 use super::rows::{AverageRow, AverageWindowRow, ExploreRow, Moment};
 use crate::clock::wall_us;
-use crate::node::{AverageQuery, Averages, AveragesError, NodeHandle};
-use crate::window::{Combination, DEVICE, Figures};
+use crate::node::{AverageQuery, AverageWindow, Averages, AveragesError, NodeHandle};
+use crate::window::{Combination, DEVICE, Figures, NoQuantile, Quantile, Spread};
 
 /// What is asked.
 #[derive(Debug, Deserialize)]
@@ -21,6 +21,8 @@ pub(super) struct Wanted {
     by: Option<String>,
     /// The last so many seconds.
     last_seconds: u64,
+    /// Quantiles, separated by commas; none without.
+    quantiles: Option<String>,
     /// Whether each window is shown.
     #[serde(default)]
     windows: bool,
@@ -36,12 +38,14 @@ pub(super) async fn run(
     let to_us = wall_us();
     let last_us = i64::try_from(wanted.last_seconds.saturating_mul(1_000_000)).unwrap_or(i64::MAX);
     let from_us = to_us.saturating_sub(last_us);
+    let quantiles = quantiles(wanted.quantiles.as_deref().unwrap_or_default())?;
     let metric = wanted.metric.clone();
     let query = AverageQuery { metric, by: by.clone(), from_us, to_us };
     let found = node.averages(query).await.map_err(|error| refusal(&error))?;
     let names: BTreeMap<String, String> =
         node.names().into_iter().map(|(id, name)| (id.to_string(), name)).collect();
-    let rows = found.iter().map(|averages| row(averages, &by, &names, wanted.windows));
+    let shown = Shown { quantiles: &quantiles, windows: wanted.windows };
+    let rows = found.iter().map(|averages| row(averages, &by, &names, shown));
     Ok(Json(ExploreRow {
         metric: wanted.metric,
         by: by.clone(),
@@ -51,6 +55,27 @@ pub(super) async fn run(
         rows: rows.collect(),
     }))
 }
+
+/// What is shown of each row.
+#[derive(Clone, Copy)]
+struct Shown<'a> {
+    quantiles: &'a [Quantile],
+    windows: bool,
+}
+
+/// Quantiles as they are asked for.
+fn quantiles(list: &str) -> Result<Vec<Quantile>, Refusal> {
+    let quantiles = list.split(',').filter(|text| !text.is_empty()).map(|text| {
+        text.parse().map_err(|error: NoQuantile| {
+            let what = format!("\"{text}\" is no quantile: {error}");
+            Refusal::new(StatusCode::BAD_REQUEST, what)
+        })
+    });
+    quantiles.take(QUANTILES_MAX).collect()
+}
+
+/// Quantiles of one answer: more make no readable table.
+const QUANTILES_MAX: usize = 16;
 
 fn refusal(error: &AveragesError) -> Refusal {
     match error {
@@ -72,7 +97,7 @@ fn row(
     averages: &Averages,
     by: &[String],
     names: &BTreeMap<String, String>,
-    with_windows: bool,
+    wanted: Shown<'_>,
 ) -> AverageRow {
     let value = |index: usize, label: &String| {
         let value = averages.key.value(index);
@@ -83,17 +108,22 @@ fn row(
     let windows = &averages.windows;
     let figures = windows.iter().map(|window| window.figures).reduce(Figures::plus);
     let figures = figures.expect("averages have at least one window");
+    let quantiles_of = |spread: &Spread, figures: Figures| {
+        let found = wanted.quantiles.iter();
+        found.map(|it| (it.to_string(), spread.quantile(figures, *it))).collect()
+    };
     let scale = averages.series.scale;
-    let sum = |of: fn(&crate::node::AverageWindow) -> u32| -> u64 {
+    let sum = |of: fn(&AverageWindow) -> u32| -> u64 {
         windows.iter().map(|window| u64::from(of(window))).sum()
     };
     let coverage = sum(|window| window.devices) as f64 / sum(|window| window.known).max(1) as f64;
-    let shown = windows.iter().filter(|_| with_windows).map(|window| AverageWindowRow {
+    let shown = windows.iter().filter(|_| wanted.windows).map(|window| AverageWindowRow {
         start: Moment(window.start_us),
         revision: window.revision,
         samples: window.figures.count,
         sum: window.figures.sum.to_string(),
         mean: mean_text(window.figures, scale),
+        quantiles: quantiles_of(&window.spread, window.figures),
         min: window.figures.min,
         max: window.figures.max,
         devices: window.devices,
@@ -108,11 +138,26 @@ fn row(
         min: figures.min,
         max: figures.max,
         mean: mean_text(figures, scale),
+        quantiles: match wanted.quantiles {
+            [] => BTreeMap::new(),
+            _ => quantiles_of(&spread_of(windows), figures),
+        },
         devices: windows.iter().map(|window| window.devices).max().unwrap_or(0),
         known: windows.iter().map(|window| window.known).max().unwrap_or(0),
         coverage: coverage.min(1.0),
         windows: shown.collect(),
     }
+}
+
+/// How the values of all windows are spread.
+fn spread_of(windows: &[AverageWindow]) -> Spread {
+    let [first, others @ ..] = windows else { return Spread::Unknown };
+    let (mut figures, mut spread) = (first.figures, first.spread.clone());
+    for window in others {
+        spread.add(figures, &window.spread, window.figures);
+        figures = figures.plus(window.figures);
+    }
+    spread
 }
 
 /// The average as a decimal, with two digits more than its samples have.

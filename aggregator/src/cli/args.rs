@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use super::help;
+use crate::window::Quantile;
 
 /// The command line of `headwater`.
 #[derive(Debug, Parser)]
@@ -299,6 +300,13 @@ pub struct Explore {
     /// Windows of the last so much time
     #[arg(long, value_name = "TIME", default_value = "15m", value_parser = span)]
     pub last: Duration,
+    /// Also quantiles, within 1 %; p50,p95,p99 if none are named. window.quantiles of the aggregator says by which labels they are
+    /// kept
+    #[arg(
+        long, value_name = "pN,…", value_delimiter = ',', num_args = 0..=1,
+        default_missing_value = "p50,p95,p99"
+    )]
+    pub quantiles: Vec<Quantile>,
     /// Each window by itself
     #[arg(long)]
     pub windows: bool,

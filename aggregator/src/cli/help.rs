@@ -80,6 +80,7 @@ Examples:
   headwater explore cpu.busy_ratio                           by device, the last 15 minutes
   headwater explore cpu.busy_ratio --by site --last 1h
   headwater explore disk.used_ratio --by customer,product_version
+  headwater explore cpu.busy_ratio --by role --quantiles=p95,p99.9
   headwater explore cpu.busy_ratio --windows --json          exact sums, window by window";
 /// `headwater alerts --help`
 pub(crate) const ALERTS: &str = "\

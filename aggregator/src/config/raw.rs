@@ -66,6 +66,7 @@ pub(super) struct RawWindow {
     pub(super) length: Key<String>,
     pub(super) lateness: Key<String>,
     pub(super) combinations: Key<Vec<Vec<String>>>,
+    pub(super) quantiles: Key<Vec<Vec<String>>>,
     pub(super) max_keys: Key<u64>,
     pub(super) keep: Key<String>,
 }

@@ -1,6 +1,7 @@
 //! From what was written to what is meant: each key is looked up from the strongest layer down, parsed
 //! and checked against its range.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -137,18 +138,25 @@ fn log(layers: &Layers<'_>) -> Result<LogConfig, ConfigError> {
 
 fn window(layers: &Layers<'_>) -> Result<WindowConfig, ConfigError> {
     let second = Duration::from_secs(1);
-    let combinations = layers.get("window.combinations", |raw| &raw.window.combinations);
+    let kept = layers.get("window.combinations", |raw| &raw.window.combinations).check(
+        |lists| combinations(lists),
+        "up to 63 lists of 1 to 8 different labels, as in [[\"site\"], [\"site\", \"role\"]]",
+    )?;
+    let are_combinations = |lists: &Vec<Vec<String>>| {
+        let are_all = lists.iter().all(|list| kept.contains(list));
+        are_all.then(|| BTreeSet::from_iter(lists.clone()).into_iter().collect())
+    };
     Ok(WindowConfig {
+        quantiles: layers
+            .get("window.quantiles", |raw| &raw.window.quantiles)
+            .check(are_combinations, "lists that stand in window.combinations, or [\"device\"]")?,
         length: layers
             .get("window.length", |raw| &raw.window.length)
             .duration(second..=3_600 * second, "\"1s\" to \"1h\"")?,
         lateness: layers
             .get("window.lateness", |raw| &raw.window.lateness)
             .duration(Duration::ZERO..=3_600 * second, "\"0s\" to \"1h\"")?,
-        combinations: combinations.check(
-            |lists| self::combinations(lists),
-            "up to 63 lists of 1 to 8 different labels, as in [[\"site\"], [\"site\", \"role\"]]",
-        )?,
+        combinations: kept,
         max_keys: layers
             .get("window.max_keys", |raw| &raw.window.max_keys)
             .number(1..=1_000_000)?,

@@ -7,8 +7,8 @@ use crate::alert::RuleSet;
 use crate::window::partial::Partial;
 use crate::window::{Output, OutputKind, Position};
 
-/// The newest version, the one that is written.
-const VERSION: u8 = 1;
+/// The newest version. Version 1 is written where it says the same: it knows no quantiles.
+const VERSION: u8 = 2;
 
 const KIND_OPENED: u8 = 1;
 const KIND_PARTIAL: u8 = 2;
@@ -20,7 +20,7 @@ const ZSTD: u8 = 1;
 
 /// Bytes of a partial above which it is compressed: below, a frame costs more than it saves.
 const COMPRESSED_FROM: usize = 256;
-/// Bytes of a partial once unpacked: rows of its limit at 64 bytes, and facts of some thousand devices.
+/// Bytes of a partial once unpacked: rows of its limit at 64 bytes, or what sketches take in their place, and facts of some thousand devices.
 const PARTIAL_BYTES_MAX: usize = 16 << 20;
 /// A level that costs less than what it saves of the disk's work.
 const LEVEL: i32 = 1;
@@ -64,7 +64,7 @@ impl MergeEntry {
     /// If zstd can't compress, which takes no more than memory.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = vec![VERSION];
+        let mut out = vec![self.version()];
         out.push(match &self.kind {
             MergeKind::Output {
                 output: Output { kind: OutputKind::Opened { .. }, .. }, ..
@@ -96,6 +96,17 @@ impl MergeEntry {
         out
     }
 
+    fn version(&self) -> u8 {
+        match &self.kind {
+            MergeKind::Output { output: Output { kind: OutputKind::Partial(it), .. }, .. }
+                if it.is_spread() =>
+            {
+                VERSION
+            }
+            MergeKind::Output { .. } | MergeKind::Without { .. } | MergeKind::Rules(_) => 1,
+        }
+    }
+
     /// Reads an entry.
     ///
     /// # Errors
@@ -104,7 +115,7 @@ impl MergeEntry {
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
         let found = reader.u8("merge entry version")?;
-        if found != VERSION {
+        if !(1..=VERSION).contains(&found) {
             return Err(DecodeError::Version { what: "merge entry", found, newest: VERSION });
         }
         let kind = reader.u8("merge entry kind")?;
@@ -191,12 +202,13 @@ mod tests {
 
     use super::*;
     use crate::window::partial::{Group, GroupRow};
-    use crate::window::{Combination, Figures, Key};
+    use crate::window::{Combination, Figures, Key, Spread};
 
     fn entries() -> Vec<MergeEntry> {
         let rows = (0..100).map(|number| GroupRow {
             series: Arc::new(Series { metric: format!("m{number}"), labels: Vec::new(), scale: 2 }),
             figures: Figures::of(number),
+            spread: Spread::Unknown,
             devices: 1,
         });
         let group = Group {
@@ -205,6 +217,11 @@ mod tests {
             known: 1,
             rows: rows.collect(),
         };
+        let mut spread = Group { rows: group.rows.clone(), ..group.clone() };
+        for (row, number) in spread.rows.iter_mut().zip(0..) {
+            row.spread = Spread::Told;
+            (0..number % 9).for_each(|_| row.add(&row.clone()));
+        }
         let partial = |groups| Partial {
             start_us: 10,
             length_us: 10,
@@ -221,6 +238,7 @@ mod tests {
             output(OutputKind::Opened { start_us: -10 }),
             output(OutputKind::Partial(partial(vec![group]))),
             output(OutputKind::Partial(partial(Vec::new()))),
+            output(OutputKind::Partial(partial(vec![spread]))),
             MergeKind::Without { start_us: 5, shards: vec![ShardId(1), ShardId(63)] },
             MergeKind::Rules(Box::default()),
         ];
@@ -237,6 +255,12 @@ mod tests {
                 assert!(MergeEntry::decode(&bytes[..cut]).is_err(), "cut at {cut}: {entry:?}");
             }
         }
+    }
+
+    #[test]
+    fn an_entry_is_of_the_oldest_version_that_can_say_it() {
+        let versions: Vec<u8> = entries().iter().map(|entry| entry.encode()[0]).collect();
+        assert_eq!(versions, [1, 1, 1, 2, 1, 1], "quantiles make it version 2");
     }
 
     #[test]

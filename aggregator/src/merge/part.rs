@@ -11,8 +11,8 @@ use headwater_protocol::codec::{DecodeError, Reader, put_varint};
 use headwater_protocol::record::Series;
 
 use super::window::{KeyOf, sum};
-use crate::window::partial::{Group, GroupRow, narrow};
-use crate::window::{Combination, Figures, Key};
+use crate::window::partial::{Group, GroupRow};
+use crate::window::{Combination, Key};
 
 /// A shard's figures of a window.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -36,7 +36,9 @@ struct PackedGroup {
     combination: Arc<Combination>,
     key: Arc<Key>,
     known: u32,
-    /// Per row: place of the series, devices, figures.
+    /// Whether it is kept of any row how its values are spread.
+    is_spread: bool,
+    /// Per row: place of the series, then the row itself.
     rows: Box<[u8]>,
 }
 
@@ -128,17 +130,15 @@ impl Packed {
         let mut reader = Reader::new(&group.rows);
         let mut rows = Vec::new();
         while reader.left() > 0 {
-            let row = self.row(&mut reader);
+            let row = self.row(group.is_spread, &mut reader);
             rows.push(row.expect("this process packed it, from rows that it had"));
         }
         rows
     }
 
-    fn row(&self, reader: &mut Reader<'_>) -> Result<GroupRow, DecodeError> {
+    fn row(&self, is_spread: bool, reader: &mut Reader<'_>) -> Result<GroupRow, DecodeError> {
         let place = reader.length("series", self.series.len())?;
-        let devices = narrow(reader, "devices")?;
-        let figures = Figures::decode(reader)?;
-        Ok(GroupRow { series: Arc::clone(&self.series[place]), figures, devices })
+        GroupRow::decode(Arc::clone(&self.series[place]), is_spread, reader)
     }
 }
 
@@ -152,13 +152,13 @@ struct Table {
 impl Table {
     fn pack(&mut self, group: Group) -> PackedGroup {
         let mut rows = Vec::new();
+        let is_spread = group.is_spread();
         for row in &group.rows {
             put_varint(&mut rows, self.place(&row.series));
-            put_varint(&mut rows, u64::from(row.devices));
-            row.figures.encode(&mut rows);
+            row.encode(is_spread, &mut rows);
         }
         let Group { combination, key, known, .. } = group;
-        PackedGroup { combination, key, known, rows: rows.into() }
+        PackedGroup { combination, key, known, is_spread, rows: rows.into() }
     }
 
     fn place(&mut self, series: &Arc<Series>) -> u64 {

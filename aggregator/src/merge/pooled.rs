@@ -9,7 +9,7 @@ use headwater_protocol::record::Series;
 use super::state::Keys;
 use super::window::KeyOf;
 use crate::window::partial::GroupRow;
-use crate::window::{Combination, Figures, Key};
+use crate::window::{Combination, Figures, Key, Spread};
 
 /// Devices that have no key of their own in a combination, because it has as many keys as it may have.
 /// 0 where each has one.
@@ -32,7 +32,8 @@ pub(super) fn pooled(
         let devices = known.max(sent.unwrap_or(0));
         let figures = Figures::of(i64::from(devices));
         let key = Arc::new(Key::Of(vec![combination.to_string()]));
-        let row = GroupRow { series: Arc::clone(&series), figures, devices };
+        let row =
+            GroupRow { series: Arc::clone(&series), figures, spread: Spread::Unknown, devices };
         ((Arc::clone(&of), key), vec![row])
     };
     combinations.map(row).collect()

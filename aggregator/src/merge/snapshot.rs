@@ -17,9 +17,9 @@ use crate::window::partial::{
 use crate::window::{Combination, Key, Position};
 
 const MAGIC: [u8; 4] = *b"HWMG";
-/// The version that this build writes, and the only one that it reads: another one makes the snapshot of
-/// no use, and the log is replayed.
-const VERSION: u8 = 1;
+/// The version that this build writes. Version 1 knew no quantiles; any other makes the snapshot of no use, and the log is
+/// replayed.
+const VERSION: u8 = 2;
 /// Bound for a reader of a damaged file whose hash fits by chance.
 const ENTRIES_MAX: usize = 1 << 22;
 /// Bytes of the alerts' state, for a reader: far above what their own limits allow.
@@ -66,7 +66,7 @@ impl Snapshot {
             return Err(DecodeError::Value { what, value: 0, expected: "the magic of a merge" });
         }
         let found = reader.u8("merge snapshot version")?;
-        if found != VERSION {
+        if !(1..=VERSION).contains(&found) {
             return Err(DecodeError::Version { what, found, newest: VERSION });
         }
         let log = LogId(reader.array("log")?);

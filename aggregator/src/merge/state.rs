@@ -344,7 +344,7 @@ mod tests {
     use headwater_protocol::record::Series;
 
     use super::*;
-    use crate::window::{DEVICE, Figures};
+    use crate::window::{DEVICE, Figures, Spread};
 
     const LENGTH_US: i64 = 10;
 
@@ -365,7 +365,7 @@ mod tests {
     fn partial(start_us: i64, revision: u32, value: i64) -> OutputKind {
         let series = Series { metric: "m".to_owned(), labels: Vec::new(), scale: 0 };
         let figures = Figures::of(value);
-        let row = GroupRow { series: Arc::new(series), figures, devices: 1 };
+        let row = GroupRow { series: Arc::new(series), figures, spread: Spread::Told, devices: 1 };
         let group = Group {
             combination: Arc::new(Combination::new(vec!["site".to_owned()])),
             key: Arc::new(Key::Of(vec!["osl".to_owned()])),

@@ -19,7 +19,7 @@ use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinitio
 
 use super::state::Write;
 use crate::killpoint;
-use crate::window::{Combination, Figures, Key};
+use crate::window::{Combination, Figures, Key, Spread};
 use names::Names;
 use rows::{StoredWindow, add, decode, encode};
 
@@ -59,6 +59,8 @@ pub struct StoredRow {
     pub series: Arc<Series>,
     /// The figures.
     pub figures: Figures,
+    /// How the samples' values are spread.
+    pub spread: Spread,
     /// Devices that sent at least one of the samples.
     pub devices: u32,
 }

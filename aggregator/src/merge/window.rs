@@ -9,7 +9,7 @@ use headwater_protocol::record::Series;
 
 use super::part::{Part, by_key};
 use crate::window::partial::{Group, GroupRow};
-use crate::window::{Combination, Figures, Key};
+use crate::window::{Combination, Key};
 
 /// A key of a combination.
 pub(super) type KeyOf = (Arc<Combination>, Arc<Key>);
@@ -88,15 +88,9 @@ pub(super) fn sum(parts: &[&[GroupRow]]) -> Vec<GroupRow> {
     if let [only] = parts {
         return only.to_vec();
     }
-    let mut sums: BTreeMap<Arc<Series>, (Figures, u32)> = BTreeMap::new();
+    let mut sums: BTreeMap<&Arc<Series>, GroupRow> = BTreeMap::new();
     for row in parts.iter().copied().flatten() {
-        sums.entry(Arc::clone(&row.series))
-            .and_modify(|(figures, devices)| {
-                *figures = figures.plus(row.figures);
-                *devices = devices.saturating_add(row.devices);
-            })
-            .or_insert((row.figures, row.devices));
+        sums.entry(&row.series).and_modify(|sum| sum.add(row)).or_insert_with(|| row.clone());
     }
-    let row = |(series, (figures, devices))| GroupRow { series, figures, devices };
-    sums.into_iter().map(row).collect()
+    sums.into_values().collect()
 }

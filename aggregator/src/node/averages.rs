@@ -8,7 +8,7 @@ use headwater_protocol::record::Series;
 
 use super::NodeHandle;
 use crate::merge::{Store, StoreError};
-use crate::window::{Combination, DeviceHeld, Figures, Key};
+use crate::window::{Combination, DeviceHeld, Figures, Key, Spread};
 
 /// Windows of one device.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -68,7 +68,7 @@ pub struct Averages {
 }
 
 /// One window of an average.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct AverageWindow {
     /// Where it begins, microseconds since 1970 UTC.
     pub start_us: i64,
@@ -76,6 +76,8 @@ pub struct AverageWindow {
     pub revision: u32,
     /// The figures.
     pub figures: Figures,
+    /// How the samples' values are spread.
+    pub spread: Spread,
     /// Devices that sent at least one of the samples.
     pub devices: u32,
     /// Devices of this key that were known.
@@ -211,12 +213,14 @@ fn averages(
     for key in store.keys(by)? {
         let mut series: BTreeMap<Arc<Series>, Vec<AverageWindow>> = BTreeMap::new();
         for window in store.windows((by, &key), (query.from_us, query.to_us), length_us)? {
-            for row in window.rows.iter().filter(|row| row.series.metric == query.metric) {
-                let of = series.entry(Arc::clone(&row.series)).or_default();
+            let rows = window.rows.into_iter().filter(|row| row.series.metric == query.metric);
+            for row in rows {
+                let of = series.entry(row.series).or_default();
                 of.push(AverageWindow {
                     start_us: window.start_us,
                     revision: window.revision,
                     figures: row.figures,
+                    spread: row.spread.or_told_by(row.figures),
                     devices: row.devices,
                     known: window.known,
                 });

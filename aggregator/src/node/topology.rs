@@ -251,6 +251,7 @@ fn window_rules(config: &Config, registry: &Registry) -> Result<Vec<WindowRules>
         lateness_us: micros(config.window.lateness),
         keys_max: config.window.max_keys,
         combinations: config.window.combinations.clone(),
+        quantiles: config.window.quantiles.clone(),
     };
     let name = "configuration".to_owned();
     let actor = Actor { name, source: String::new(), at_us: wall_us() };

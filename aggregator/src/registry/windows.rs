@@ -1,6 +1,6 @@
 //! Versions of the window rules: what every shard's log is brought.
 
-use headwater_protocol::codec::Reader;
+use headwater_protocol::codec::{DecodeError, Reader};
 use headwater_protocol::entry::WindowRules;
 use redb::{ReadableTable, TableDefinition};
 
@@ -28,12 +28,13 @@ impl Registry {
             for row in table.iter()? {
                 let bytes = row?.1.value().to_vec();
                 let damaged = |error| redb::Error::Corrupted(format!("window rules: {error}"));
-                versions.push(WindowRules::decode(&mut Reader::new(&bytes)).map_err(damaged)?);
+                versions.push(read(&bytes).map_err(damaged)?);
             }
             let next = next_version(versions.last(), wish, actor.at_us);
             if let Some(rules) = next {
                 let mut bytes = Vec::new();
                 rules.encode(&mut bytes);
+                rules.encode_quantiles(&mut bytes);
                 table.insert(rules.version, bytes.as_slice())?;
                 let subject = format!("version {}", rules.version);
                 let detail = format!("{rules:?}");
@@ -43,6 +44,16 @@ impl Registry {
             Ok(versions)
         })
     }
+}
+
+/// Rules as they are stored; those of builds that knew no quantiles end before them.
+fn read(bytes: &[u8]) -> Result<WindowRules, DecodeError> {
+    let mut reader = Reader::new(bytes);
+    let mut rules = WindowRules::decode(&mut reader)?;
+    if reader.left() > 0 {
+        rules.decode_quantiles(&mut reader)?;
+    }
+    Ok(rules)
 }
 
 /// The version that the wish makes; `None` if the newest is what is wished for.
@@ -85,6 +96,7 @@ mod tests {
             lateness_us: 1,
             keys_max: 5,
             combinations: vec![labels.iter().map(|label| (*label).to_owned()).collect()],
+            quantiles: Vec::new(),
         };
         let first = registry.window_rules(&wish(&["site"]), &actor(7)).unwrap();
         assert_eq!((first.len(), first[0].version, first[0].from_us), (1, 1, i64::MIN));
@@ -93,5 +105,9 @@ mod tests {
         let both = registry.window_rules(&longer, &actor(104)).unwrap();
         assert_eq!(both[0], first[0]);
         assert_eq!((both[1].version, both[1].from_us, both[1].length_us), (2, 120, 10));
+        let spread = WindowRules { quantiles: both[1].combinations.clone(), ..wish(&["role"]) };
+        let three = registry.window_rules(&spread, &actor(204)).unwrap();
+        assert_eq!((three.len(), &three[2].quantiles), (3, &both[1].combinations));
+        assert_eq!(registry.window_rules(&spread, &actor(304)).unwrap(), three);
     }
 }

@@ -65,6 +65,7 @@ impl Adding {
             Content::Facts(_) | Content::Event(_) | Content::Gap(_) => None,
         });
         let (mut added, mut newest_us) = (0, self.newest_us);
+        let is_plain = !window.cells.are_sketched();
         let mut tallies: &mut [Tally] = &mut [];
         for (time_us, tick) in ticks {
             if added == 0 {
@@ -79,7 +80,14 @@ impl Adding {
                 self.resolve(tick, devices);
             }
             let places = self.resolved.as_ref().map_or(&[][..], |(_, places)| places);
-            let known = add_known(tallies, tick.values(), places);
+            let known = match is_plain {
+                true => add_known(tallies, tick.values(), places),
+                false => {
+                    let known = window.cells.add_known(self.slot, tick.values(), places);
+                    tallies = window.cells.tallies_mut(self.slot);
+                    known
+                }
+            };
             if known < tick.len() {
                 let others = tick.values().iter().zip(places).skip(known);
                 self.refused += add_others(self.slot, others, window);

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::partial::Facts;
+use super::sketch::Sketch;
 use super::tally::{Tallies, Tally};
-use super::{Figures, SERIES_PER_DEVICE_MAX};
+use super::{Figures, SERIES_PER_DEVICE_MAX, Spread};
 
 /// Slots of a page. A window that one device opens alone, of a backlog or a wrong clock, takes a page and not a
 /// table of all devices.
@@ -43,14 +44,23 @@ impl Cells {
         Self { tallies: Tallies::with_room(room), ..Self::default() }
     }
 
+    /// Of which it is kept how values are spread.
+    pub(super) fn with_sketches(self) -> Self {
+        Self { tallies: self.tallies.with_sketches(), ..self }
+    }
+
+    pub(super) fn are_sketched(&self) -> bool {
+        self.tallies.are_sketched()
+    }
+
     /// How many devices have a cell.
     pub(super) fn count(&self) -> usize {
         self.count
     }
 
-    /// Places for figures of all cells, those of series that sent nothing included.
+    /// Places for figures of all cells, those of series that sent nothing included, and what sketches take of them.
     pub(super) fn held(&self) -> usize {
-        self.held
+        self.held + self.tallies.sketched()
     }
 
     pub(super) fn contains(&self, slot: u32) -> bool {
@@ -107,9 +117,27 @@ impl Cells {
         self.tallies(slot).iter().map(|tally| self.tallies.figures(*tally))
     }
 
+    /// The sketches of a device's series, by places; empty if none are kept.
+    pub(super) fn sketches(&self, slot: u32) -> &[Option<Box<Sketch>>] {
+        let run = self.find(slot).copied().unwrap_or(Run { at: 0, ..Run::NONE });
+        self.tallies.sketches(run.at as usize, usize::from(run.len))
+    }
+
     /// The figures of a tally of this window.
     pub(super) fn figures_of(&self, tally: Tally) -> Option<Figures> {
         self.tallies.figures(tally)
+    }
+
+    /// Adds values as long as their series have places. How many those are is returned.
+    pub(super) fn add_known(&mut self, slot: u32, values: &[i64], places: &[u32]) -> usize {
+        let run = self.find(slot).copied().unwrap_or(Run { at: 0, ..Run::NONE });
+        for (number, (value, place)) in values.iter().zip(places).enumerate() {
+            if *place >= u32::from(run.len) {
+                return number;
+            }
+            self.tallies.add((run.at + place) as usize, *value);
+        }
+        values.len()
     }
 
     /// Adds a value of the series with a place. The cell is open.
@@ -119,15 +147,27 @@ impl Cells {
         self.tallies.add(at as usize, value);
     }
 
+    /// All that is held of a device, by places of its series.
+    pub(super) fn all(
+        &self,
+        slot: u32,
+    ) -> impl ExactSizeIterator<Item = Option<(Figures, Spread)>> {
+        let sketches = self.sketches(slot);
+        self.figures(slot).enumerate().map(move |(place, figures)| {
+            let spread = sketches.get(place).map(|sketch| Spread::of(sketch.as_deref()));
+            Some((figures?, spread.unwrap_or_default()))
+        })
+    }
+
     /// Puts figures in place of those of a device. The cell is open.
-    pub(super) fn set(&mut self, slot: u32, figures: &[Option<Figures>]) {
+    pub(super) fn set(&mut self, slot: u32, mut figures: Vec<Option<(Figures, Spread)>>) {
         self.lengthen(slot, figures.len());
         let Some(run) = self.find_mut(slot) else { return };
         let (at, before) = (run.at as usize, usize::from(run.len));
         run.len = u16::try_from(figures.len()).expect("series of a device are far fewer");
         self.held -= before - figures.len();
         for place in 0..before {
-            self.tallies.set(at + place, figures.get(place).copied().flatten());
+            self.tallies.put(at + place, figures.get_mut(place).and_then(Option::take));
         }
     }
 

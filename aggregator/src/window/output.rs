@@ -2,7 +2,8 @@
 
 use headwater_protocol::identity::{Generation, Offset};
 
-use super::partial::{Partial, ROWS_PER_PARTIAL_MAX};
+use super::Spread;
+use super::partial::{Group, Partial, ROWS_PER_PARTIAL_MAX};
 
 /// Where an output was made: outputs of one shard are known apart, and in order, by it.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -56,7 +57,8 @@ impl Outputs {
 
     /// A partial in pieces that fit into an entry.
     pub(super) fn push_partial(&mut self, mut whole: Partial) {
-        let rows: usize = whole.groups.iter().map(|group| group.rows.len() + 1).sum();
+        whole.groups.iter_mut().for_each(bound_sketches);
+        let rows: usize = whole.groups.iter().map(rows_of).sum();
         if rows <= ROWS_PER_PARTIAL_MAX {
             self.push(OutputKind::Partial(whole));
             return;
@@ -66,7 +68,7 @@ impl Outputs {
             let mut piece = Partial { groups: Vec::new(), ..whole.clone() };
             let mut rows = 0;
             while let Some(group) = groups.next_if(|_| rows < ROWS_PER_PARTIAL_MAX) {
-                rows += group.rows.len() + 1;
+                rows += rows_of(&group);
                 piece.groups.push(group);
             }
             piece.continued = groups.peek().is_some();
@@ -79,3 +81,19 @@ impl Outputs {
         }
     }
 }
+
+/// Rows that take as much room as a key's, sketches included.
+fn rows_of(group: &Group) -> usize {
+    let buckets: usize = group.rows.iter().map(|row| row.spread.buckets()).sum();
+    1 + group.rows.len() + buckets / BUCKETS_PER_ROW
+}
+
+/// A key whose sketches would burst an entry keeps none.
+fn bound_sketches(group: &mut Group) {
+    if rows_of(group) > ROWS_PER_PARTIAL_MAX + group.rows.len() {
+        group.rows.iter_mut().for_each(|row| row.spread = Spread::Unknown);
+    }
+}
+
+/// Buckets of a sketch that take as much room as a row: two or three bytes each.
+const BUCKETS_PER_ROW: usize = 8;

@@ -8,7 +8,7 @@ use headwater_protocol::identity::DeviceId;
 use headwater_protocol::limits;
 use headwater_protocol::record::Series;
 
-use super::{Combination, Figures, Key};
+use super::{Combination, Figures, Key, Spread};
 
 /// Labels and facts of a device.
 pub type Facts = Arc<BTreeMap<String, String>>;
@@ -55,12 +55,19 @@ pub struct GroupRow {
     pub series: Arc<Series>,
     /// The figures.
     pub figures: Figures,
+    /// How the samples' values are spread.
+    pub spread: Spread,
     /// Devices that sent at least one of the samples.
     pub devices: u32,
 }
 
 const FLAG_ADDITION: u8 = 1;
 const FLAG_CONTINUED: u8 = 2;
+
+/// Of a key: its combination is another one than that of the key before.
+const FLAG_COMBINATION: u8 = 1;
+/// Of a key: it is kept of rows how their values are spread.
+const FLAG_SPREAD: u8 = 2;
 
 /// Rows of one partial: at some 20 bytes each it stays far below what an entry may hold.
 pub const ROWS_PER_PARTIAL_MAX: usize = 16_384;
@@ -95,13 +102,21 @@ impl Partial {
         let mut combination: Option<&Combination> = None;
         for group in groups {
             let same = combination == Some(&*group.combination);
-            out.push(u8::from(!same));
+            let is_spread = group.is_spread();
+            let spread = if is_spread { FLAG_SPREAD } else { 0 };
+            out.push(spread | if same { 0 } else { FLAG_COMBINATION });
             if !same {
                 encode_texts(group.combination.labels(), out);
                 combination = Some(&group.combination);
             }
-            group.encode(&table, out);
+            group.encode(&table, is_spread, out);
         }
+    }
+
+    /// Whether it is kept of any row how its values are spread.
+    #[must_use]
+    pub fn is_spread(&self) -> bool {
+        self.groups.iter().any(Group::is_spread)
     }
 
     /// Reads the bytes.
@@ -122,7 +137,12 @@ impl Partial {
         let mut groups = Vec::new();
         let mut combination: Option<Arc<Combination>> = None;
         for _ in 0..reader.length("count of keys", ENTRIES_MAX)? {
-            if reader.u8("combination flag")? != 0 {
+            let flags = reader.u8("flags of a key")?;
+            if flags & !(FLAG_COMBINATION | FLAG_SPREAD) != 0 {
+                let (what, value) = ("flags of a key", u64::from(flags));
+                return Err(DecodeError::Value { what, value, expected: "0 to 3" });
+            }
+            if flags & FLAG_COMBINATION != 0 {
                 combination = Some(Arc::new(Combination::new(decode_texts(reader)?)));
             }
             let combination = combination.clone().ok_or(DecodeError::Value {
@@ -130,7 +150,8 @@ impl Partial {
                 value: 0,
                 expected: "a combination before the first key",
             })?;
-            groups.push(Group::decode(combination, &table, reader)?);
+            let is_spread = flags & FLAG_SPREAD != 0;
+            groups.push(Group::decode(combination, (&table, is_spread), reader)?);
         }
         Ok(Self {
             start_us,
@@ -145,21 +166,67 @@ impl Partial {
     }
 }
 
+impl GroupRow {
+    /// Adds what another row says of the same series.
+    pub fn add(&mut self, other: &Self) {
+        self.spread.add(self.figures, &other.spread, other.figures);
+        self.figures = self.figures.plus(other.figures);
+        self.devices = self.devices.saturating_add(other.devices);
+    }
+
+    /// Appends devices and figures; where any row of the key is spread, also whether this one is, and how.
+    pub fn encode(&self, is_spread: bool, out: &mut Vec<u8>) {
+        let (devices, is_known) = (u64::from(self.devices), self.spread.is_known());
+        put_varint(out, if is_spread { devices << 1 | u64::from(is_known) } else { devices });
+        self.figures.encode(out);
+        if is_spread {
+            self.spread.encode(out);
+        }
+    }
+
+    /// Reads what `encode` wrote of a series.
+    ///
+    /// # Errors
+    /// For every malformed input.
+    pub fn decode(
+        series: Arc<Series>,
+        is_spread: bool,
+        reader: &mut Reader<'_>,
+    ) -> Result<Self, DecodeError> {
+        let devices = reader.varint("devices")?;
+        let (devices, is_known) =
+            if is_spread { (devices >> 1, devices & 1 != 0) } else { (devices, false) };
+        let (what, expected) = ("devices", "at most 32 bits");
+        let devices = u32::try_from(devices).map_err(|_| DecodeError::Value {
+            what,
+            value: devices,
+            expected,
+        })?;
+        let figures = Figures::decode(reader)?;
+        let spread = if is_known { Spread::decode(figures, reader)? } else { Spread::Unknown };
+        Ok(Self { series, figures, spread, devices })
+    }
+}
+
 impl Group {
-    fn encode(&self, table: &SeriesTable<'_>, out: &mut Vec<u8>) {
+    /// Whether it is kept of any row how its values are spread.
+    pub(crate) fn is_spread(&self) -> bool {
+        self.rows.iter().any(|row| row.spread.is_known())
+    }
+
+    fn encode(&self, table: &SeriesTable<'_>, is_spread: bool, out: &mut Vec<u8>) {
         self.key.encode(out);
         put_varint(out, u64::from(self.known));
         put_varint(out, self.rows.len() as u64);
         for row in &self.rows {
             put_varint(out, table.place(&row.series));
-            put_varint(out, u64::from(row.devices));
-            row.figures.encode(out);
+            row.encode(is_spread, out);
         }
     }
 
     fn decode(
         combination: Arc<Combination>,
-        table: &[Arc<Series>],
+        (table, is_spread): (&[Arc<Series>], bool),
         reader: &mut Reader<'_>,
     ) -> Result<Self, DecodeError> {
         let key = Key::decode(reader)?;
@@ -172,8 +239,7 @@ impl Group {
                 value: place as u64,
                 expected: "a series of the table",
             })?;
-            let devices = narrow(reader, "devices")?;
-            rows.push(GroupRow { series, devices, figures: Figures::decode(reader)? });
+            rows.push(GroupRow::decode(series, is_spread, reader)?);
         }
         Ok(Self { combination, key: Arc::new(key), known, rows })
     }
@@ -268,6 +334,7 @@ mod tests {
         let row = |series: &Arc<Series>, value| GroupRow {
             series: Arc::clone(series),
             figures: Figures::of(value).plus(Figures::of(-value * 3)),
+            spread: Spread::Unknown,
             devices: 1,
         };
         let (busy, used) = (series("cpu.busy_ratio", &[]), series("disk.used", &[("mount", "/")]));
@@ -280,6 +347,11 @@ mod tests {
             rows,
         };
         let osl = Key::Of(vec!["osl-1".to_owned()]);
+        let mut sketched = GroupRow { spread: Spread::Told, ..row(&busy, 7) };
+        for value in [70, 900, -3] {
+            sketched.add(&GroupRow { spread: Spread::Told, ..row(&busy, value) });
+        }
+        let told = GroupRow { spread: Spread::Told, ..row(&used, 4) };
         Partial {
             start_us: -10_000_000,
             length_us: 10_000_000,
@@ -294,6 +366,7 @@ mod tests {
             groups: vec![
                 group(&["site"], osl, vec![row(&busy, 5), row(&used, i64::MAX / 4)]),
                 group(&["site"], Key::Other, vec![row(&used, -1)]),
+                group(&["site"], Key::Of(vec!["sto".to_owned()]), vec![sketched, told]),
                 group(&["a", "b"], Key::Of(vec![String::new(), "x".to_owned()]), vec![]),
             ],
         }

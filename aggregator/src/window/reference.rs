@@ -17,7 +17,7 @@ use super::partial::{Facts, Group, GroupRow, Partial, SeriesTable, encode_facts}
 use super::rollup::KNOWN_FOR_US;
 use super::rules::{Version, Versions};
 use super::shard::{BEHIND_US_MAX, FIGURES_MAX, HOLD_US, LATE_WINDOWS_MAX, signed, window_start};
-use super::{Combination, DEVICE, Figures, Key, SERIES_PER_DEVICE_MAX};
+use super::{Combination, DEVICE, Figures, Key, SERIES_PER_DEVICE_MAX, Spread};
 
 #[derive(Default)]
 pub(super) struct Reference {
@@ -35,6 +35,7 @@ struct Window {
     revision: u32,
     dirty: bool,
     addition: bool,
+    is_spread: bool,
     cells: BTreeMap<DeviceId, Cell>,
 }
 
@@ -51,7 +52,14 @@ struct Device {
 #[derive(Default)]
 struct Cell {
     facts: Facts,
-    figures: Vec<Option<Figures>>,
+    figures: Vec<Option<Held>>,
+}
+
+/// Figures, and each value where quantiles are kept.
+#[derive(Clone)]
+struct Held {
+    figures: Figures,
+    values: Vec<i64>,
 }
 
 impl Reference {
@@ -105,13 +113,15 @@ impl Reference {
         let watermark = self.newest_us.map(|newest| newest.saturating_sub(lateness));
         let end_us = start_us.saturating_add(length);
         let floor_us = self.floor_us;
+        let version = self.versions.of_window(start_us);
+        let is_spread = version.is_some_and(Version::keeps_quantiles);
         let device = self.devices.entry(id).or_default();
         let window = self.windows.entry(start_us).or_insert_with(|| {
             if watermark.is_none_or(|watermark| end_us > watermark) {
                 outputs.push(OutputKind::Opened { start_us });
             }
             let addition = floor_us.is_some_and(|floor| start_us <= floor);
-            Window { addition, ..Window::default() }
+            Window { addition, is_spread, ..Window::default() }
         });
         window.dirty = true;
         let cell = window.cells.entry(id).or_insert_with(|| {
@@ -162,7 +172,7 @@ impl Reference {
                 facts.push((*id, Arc::clone(&device.facts)));
             }
         }
-        let groups = groups(start_us, &window.cells, &self.devices, version);
+        let groups = groups(start_us, window, &self.devices, version);
         let whole = Partial {
             start_us,
             length_us: version.rules.length_us,
@@ -181,7 +191,9 @@ impl Reference {
     fn drop_old(&mut self, before_us: i64) {
         self.let_go(before_us.saturating_sub(HOLD_US));
         let figures = |window: &Window| -> usize {
-            window.cells.values().map(|cell| cell.figures.len()).sum()
+            let cells = window.cells.values();
+            let cells = cells.map(|cell| cell.figures.len() + cell.sketched(window.is_spread));
+            cells.sum()
         };
         let mut held: usize = self.windows.values().map(figures).sum();
         while held > FIGURES_MAX {
@@ -215,9 +227,12 @@ impl Reference {
     /// The state's bytes.
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut out = b"HWWN".to_vec();
-        out.push(1);
+        out.push(2);
         put_varint(&mut out, self.versions.all().len() as u64);
-        self.versions.all().for_each(|rules| rules.encode(&mut out));
+        for rules in self.versions.all() {
+            rules.encode(&mut out);
+            rules.encode_quantiles(&mut out);
+        }
         put_time(self.newest_us, &mut out);
         put_time(self.floor_us, &mut out);
         out.push(u8::from(self.emitted.is_some()));
@@ -257,7 +272,8 @@ impl Window {
     fn encode(&self, devices: &BTreeMap<DeviceId, Device>, out: &mut Vec<u8>) {
         put_varint(out, u64::from(self.revision));
         let dirty = if self.dirty { 1 } else { 0 };
-        out.push(dirty | if self.addition { 2 } else { 0 });
+        let kept = if self.is_spread { 4 } else { 0 };
+        out.push(dirty | kept | if self.addition { 2 } else { 0 });
         put_varint(out, self.cells.len() as u64);
         for (id, cell) in &self.cells {
             out.extend_from_slice(&id.0);
@@ -272,7 +288,10 @@ impl Window {
                 match figures {
                     // A count of 0 stands for none.
                     None => out.push(0),
-                    Some(figures) => figures.encode(out),
+                    Some(held) => {
+                        held.figures.encode(out);
+                        spread([held], self.is_spread).encode(out);
+                    }
                 }
             }
         }
@@ -332,7 +351,7 @@ impl Device {
         }
         for cell in &mut cells {
             cell.figures =
-                kept.iter().map(|place| cell.figures.get(*place).copied().flatten()).collect();
+                kept.iter().map(|place| cell.figures.get(*place).cloned().flatten()).collect();
         }
         let series = kept.into_iter().map(|place| Arc::clone(&self.series[place])).collect();
         let with_less = Self::with_series(series);
@@ -347,29 +366,63 @@ impl Cell {
         if place >= self.figures.len() {
             self.figures.resize(place + 1, None);
         }
-        let figures = &mut self.figures[place];
-        *figures =
-            Some(figures.map_or(Figures::of(value), |so_far| so_far.plus(Figures::of(value))));
+        match &mut self.figures[place] {
+            Some(held) => {
+                held.figures = held.figures.plus(Figures::of(value));
+                held.values.push(value);
+            }
+            none => *none = Some(Held { figures: Figures::of(value), values: vec![value] }),
+        }
     }
+
+    /// Places that sketches take.
+    fn sketched(&self, is_spread: bool) -> usize {
+        let spreads = self.figures.iter().flatten().map(|held| spread([held], is_spread));
+        let sketched = spreads.filter(|spread| spread.buckets() > 0);
+        sketched.map(|spread| 2 + spread.buckets() / 4).sum()
+    }
+}
+
+/// How all the values are spread, counted one by one.
+fn spread<'a>(all: impl IntoIterator<Item = &'a Held>, is_spread: bool) -> Spread {
+    if !is_spread {
+        return Spread::Unknown;
+    }
+    let values = all.into_iter().flat_map(|held| &held.values);
+    let mut sum: Option<(Figures, Spread)> = None;
+    for value in values {
+        let one = Figures::of(*value);
+        sum = Some(match sum.take() {
+            None => (one, Spread::Told),
+            Some((figures, mut spread)) => {
+                spread.add(figures, &Spread::Told, one);
+                (figures.plus(one), spread)
+            }
+        });
+    }
+    sum.map(|(_, spread)| spread).unwrap_or_default()
 }
 
 /// Adds a window's cells up by every combination. Keys that the shard knows and that sent nothing are
 /// there without rows.
 fn groups(
     start_us: i64,
-    cells: &BTreeMap<DeviceId, Cell>,
+    window: &Window,
     devices: &BTreeMap<DeviceId, Device>,
     version: &Version,
 ) -> Vec<Group> {
+    let cells = &window.cells;
     let mut groups = Vec::new();
-    for combination in &version.combinations {
+    for (combination, is_kept) in version.combinations.iter().zip(&version.quantiles) {
+        let is_spread = window.is_spread && *is_kept;
         if combination.is_device() {
             groups.extend(cells.iter().filter_map(|(id, cell)| {
                 let device = devices.get(id)?;
                 let rows = figures(cell, device);
-                let rows = rows.map(|(series, figures)| GroupRow {
+                let rows = rows.map(|(series, held)| GroupRow {
                     series: Arc::clone(series),
-                    figures,
+                    figures: held.figures,
+                    spread: spread([held], is_spread),
                     devices: 1,
                 });
                 let mut rows: Vec<GroupRow> = rows.collect();
@@ -386,7 +439,7 @@ fn groups(
                 (key_of(combination, *id, &cell.facts), devices.get(id))
             {
                 let sums = keys.of(key);
-                figures(cell, device).for_each(|(series, figures)| sums.add(series, figures));
+                figures(cell, device).for_each(|(series, held)| sums.add(series, held));
             }
         }
         for (id, device) in devices {
@@ -397,7 +450,7 @@ fn groups(
                 keys.of(key).known += 1;
             }
         }
-        groups.extend(keys.into_groups());
+        groups.extend(keys.into_groups(is_spread));
     }
     groups
 }
@@ -405,8 +458,9 @@ fn groups(
 fn figures<'a>(
     cell: &'a Cell,
     device: &'a Device,
-) -> impl Iterator<Item = (&'a Arc<Series>, Figures)> {
-    device.series.iter().zip(&cell.figures).filter_map(|(series, it)| it.map(|it| (series, it)))
+) -> impl Iterator<Item = (&'a Arc<Series>, &'a Held)> {
+    let held = device.series.iter().zip(&cell.figures);
+    held.filter_map(|(series, it)| it.as_ref().map(|it| (series, it)))
 }
 
 /// The key of a device. `None` if it has none of the labels: it belongs to no group then.
@@ -433,7 +487,7 @@ struct Keys<'a> {
 #[derive(Default)]
 struct Sums<'a> {
     known: u32,
-    rows: BTreeMap<&'a Arc<Series>, (Figures, u32)>,
+    rows: BTreeMap<&'a Arc<Series>, Vec<&'a Held>>,
 }
 
 impl<'a> Keys<'a> {
@@ -443,13 +497,14 @@ impl<'a> Keys<'a> {
         self.of.entry(if room { key } else { Key::Other }).or_default()
     }
 
-    fn into_groups(self) -> impl Iterator<Item = Group> {
+    fn into_groups(self, is_spread: bool) -> impl Iterator<Item = Group> {
         let combination = Arc::clone(self.combination);
         self.of.into_iter().map(move |(key, sums)| {
-            let rows = sums.rows.into_iter().map(|(series, (figures, devices))| GroupRow {
+            let rows = sums.rows.into_iter().map(|(series, all)| GroupRow {
                 series: Arc::clone(series),
-                figures,
-                devices,
+                figures: all.iter().map(|held| held.figures).reduce(Figures::plus).unwrap(),
+                spread: spread(all.iter().copied(), is_spread),
+                devices: u32::try_from(all.len()).unwrap(),
             });
             let rows = rows.collect();
             let combination = Arc::clone(&combination);
@@ -460,11 +515,7 @@ impl<'a> Keys<'a> {
 
 impl<'a> Sums<'a> {
     /// Adds one device's figures of a series.
-    fn add(&mut self, series: &'a Arc<Series>, figures: Figures) {
-        let sum = self.rows.entry(series).or_insert((figures, 0));
-        if sum.1 > 0 {
-            sum.0 = sum.0.plus(figures);
-        }
-        sum.1 += 1;
+    fn add(&mut self, series: &'a Arc<Series>, held: &'a Held) {
+        self.rows.entry(series).or_default().push(held);
     }
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use headwater_protocol::identity::DeviceId;
 
-use super::Combination;
 use super::cells::Cells;
 use super::columns::{Columns, Visit};
 use super::device::Devices;
@@ -13,6 +12,7 @@ use super::keys::{DeviceKeys, NO_KEY};
 use super::partial::{Group, GroupRow};
 use super::rules::Version;
 use super::sums::{Sum, Sums};
+use super::{Combination, Spread};
 
 /// Event time after which a silent device no longer counts as known: whoever was away for a day is not
 /// missing in every average for ever.
@@ -32,7 +32,10 @@ pub(super) fn groups(
     let numbers_of = |slot| changed.get(&slot).map_or_else(|| keys.of(slot), Vec::as_slice);
     let columns = Columns::of(cells, devices);
     let most = version.rules.keys_max as usize;
-    let sums = (0..version.combinations.len()).map(|at| Sums::new(keys.table(at), most));
+    let sums = version.quantiles.iter().enumerate();
+    // A window that opened before its rules were known keeps none.
+    let sums =
+        sums.map(|(at, is_kept)| Sums::new(keys.table(at), most, *is_kept && cells.are_sketched()));
     let mut sums: Vec<Sums<'_>> = sums.collect();
     let known_since_us = start_us.saturating_sub(KNOWN_FOR_US);
     if sums.iter().any(Sums::may_overflow) {
@@ -59,12 +62,12 @@ pub(super) fn groups(
             visited = Some(Arc::as_ptr(&device.list));
             visits = columns.of_list(&device.list);
         }
-        let figures = (visits, cells.tallies(slot));
-        each(&mut sums, numbers_of(slot), |sum| sum.add(figures, cells, &columns));
+        each(&mut sums, numbers_of(slot), |sum| sum.add((visits, slot), cells, &columns));
     }
     let mut groups = Vec::new();
     for (combination, sums) in version.combinations.iter().zip(sums) {
         if combination.is_device() {
+            let combination = (combination, sums.is_spread());
             groups.extend(by_device(combination, (cells, devices), (keys, &columns)));
         } else {
             groups.extend(sums.into_groups(combination));
@@ -95,18 +98,24 @@ fn each(sums: &mut [Sums<'_>], numbers: &[u32], mut act: impl FnMut(&mut Sum)) {
 
 /// The groups of the combination that keeps devices apart.
 fn by_device(
-    combination: &Arc<Combination>,
+    (combination, is_spread): (&Arc<Combination>, bool),
     (cells, devices): (&Cells, &Devices),
     (keys, columns): (&DeviceKeys, &Columns<'_>),
 ) -> Vec<Group> {
     let group = |slot| {
-        let tallies = cells.tallies(slot);
+        let (tallies, sketches) = (cells.tallies(slot), cells.sketches(slot));
         let mut rows = Vec::with_capacity(tallies.len());
         for visit in columns.of_list(&devices.get(slot).list) {
             let tally = tallies.get(visit.place as usize);
             if let Some(figures) = tally.and_then(|tally| cells.figures_of(*tally)) {
                 let series = Arc::clone(columns.series(visit.column));
-                rows.push(GroupRow { series, figures, devices: 1 });
+                let spread = match is_spread {
+                    true => {
+                        Spread::of(sketches.get(visit.place as usize).and_then(Option::as_deref))
+                    }
+                    false => Spread::Unknown,
+                };
+                rows.push(GroupRow { series, figures, spread, devices: 1 });
             }
         }
         let (combination, key) = (Arc::clone(combination), Arc::clone(keys.own(slot)));

@@ -20,6 +20,21 @@ pub(super) struct Versions {
 pub(super) struct Version {
     pub(super) rules: WindowRules,
     pub(super) combinations: Vec<Arc<Combination>>,
+    /// Whether quantiles are kept of them, in the same order.
+    pub(super) quantiles: Vec<bool>,
+}
+
+impl Version {
+    fn of(rules: WindowRules) -> Self {
+        let quantiles = rules.combinations.iter().map(|it| rules.quantiles.contains(it)).collect();
+        let combinations = rules.combinations.iter().cloned().map(Combination::new);
+        Self { combinations: combinations.map(Arc::new).collect(), quantiles, rules }
+    }
+
+    /// Whether quantiles are kept of any combination.
+    pub(super) fn keeps_quantiles(&self) -> bool {
+        self.quantiles.contains(&true)
+    }
 }
 
 impl Versions {
@@ -32,9 +47,7 @@ impl Versions {
         if !self.kept.last().is_none_or(fits) {
             return false;
         }
-        let combinations = rules.combinations.iter().cloned().map(Combination::new);
-        let combinations = combinations.map(Arc::new).collect();
-        self.kept.push(Version { rules, combinations });
+        self.kept.push(Version::of(rules));
         if self.kept.len() > VERSIONS_KEPT {
             self.kept.remove(0);
         }
@@ -70,6 +83,7 @@ mod tests {
             lateness_us: 1,
             keys_max: 10,
             combinations: vec![vec![format!("label-{version}")]],
+            quantiles: Vec::new(),
         }
     }
 

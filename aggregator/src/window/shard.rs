@@ -14,7 +14,6 @@ use headwater_protocol::header::Header;
 use headwater_protocol::identity::{DeviceId, Generation, Offset};
 use headwater_protocol::record::{Content, Record};
 
-use super::Figures;
 use super::batch::{Adding, Pane};
 use super::cells::Cells;
 use super::clock::ClockOffset;
@@ -24,7 +23,7 @@ use super::keys::DeviceKeys;
 use super::output::{Output, OutputKind, Outputs, Position};
 use super::partial::{Facts, Partial};
 use super::rollup;
-use super::rules::Versions;
+use super::rules::{Version, Versions};
 
 /// How long a window is held after it has closed. An agent that reconnects is back within this.
 pub(super) const HOLD_US: i64 = 60_000_000;
@@ -209,7 +208,11 @@ impl ShardWindows {
             room = self.windows.values().next_back().map_or(0, |before| before.cells.held());
         }
         let addition = self.floor_us.is_some_and(|floor| start_us <= floor);
-        let cells = Cells::with_room(room);
+        let version = self.versions.of_window(start_us);
+        let mut cells = Cells::with_room(room);
+        if version.is_some_and(Version::keeps_quantiles) {
+            cells = cells.with_sketches();
+        }
         self.windows.insert(start_us, Window { dirty: true, addition, cells, revision: 0 });
     }
 
@@ -285,10 +288,10 @@ impl ShardWindows {
         }
         let kept: Vec<usize> = (0..series).filter(|place| is_held[*place]).collect();
         for cells in &mut cells {
-            let figures: Vec<Option<Figures>> = cells.figures(slot).collect();
-            let figures: Vec<Option<Figures>> =
-                kept.iter().map(|place| figures.get(*place).copied().flatten()).collect();
-            cells.set(slot, &figures);
+            let mut all: Vec<_> = cells.all(slot).collect();
+            let kept = kept.iter().map(|place| all.get_mut(*place).and_then(Option::take));
+            let kept = kept.collect();
+            cells.set(slot, kept);
         }
         self.devices.keep(slot, &kept);
     }
@@ -326,6 +329,7 @@ mod tests {
     use headwater_protocol::record::{Sample, Series};
     use proptest::prelude::*;
 
+    use super::super::{Figures, Spread};
     use super::*;
 
     const SECOND: i64 = 1_000_000;
@@ -339,6 +343,7 @@ mod tests {
             lateness_us: 1_000_000,
             keys_max: 10,
             combinations: vec![vec!["device".to_owned()], vec!["site".to_owned()]],
+            quantiles: vec![vec!["site".to_owned()]],
         }
     }
 
@@ -370,11 +375,13 @@ mod tests {
         Body { streams: Vec::new(), records: contents.map(record).into() }
     }
 
+    type Sum = (Figures, Spread);
+
     /// What a merge makes of the figures by site: a revision takes the place of the one before, an addition
     /// adds.
     #[derive(Default)]
     struct Reader {
-        told: BTreeMap<i64, (Option<Figures>, Option<Figures>)>,
+        told: BTreeMap<i64, (Option<Sum>, Option<Sum>)>,
         last: Option<Position>,
     }
 
@@ -387,22 +394,25 @@ mod tests {
                 let by_site = partial.groups.iter().filter(|it| !it.combination.is_device());
                 for row in by_site.flat_map(|group| &group.rows) {
                     let (whole, added) = self.told.entry(partial.start_us).or_default();
+                    let row = (row.figures, row.spread.clone());
                     match partial.addition {
-                        true => *added = plus(*added, row.figures),
-                        false => *whole = Some(row.figures),
+                        true => *added = Some(plus(added.take(), row)),
+                        false => *whole = Some(row),
                     }
                 }
             }
         }
 
-        fn by_site(&self, start_us: i64) -> Option<Figures> {
-            let (whole, added) = *self.told.get(&start_us)?;
-            whole.map_or(added, |whole| plus(added, whole))
+        fn by_site(&self, start_us: i64) -> Option<Sum> {
+            let (whole, added) = self.told.get(&start_us)?.clone();
+            whole.map_or(added.clone(), |whole| Some(plus(added, whole)))
         }
     }
 
-    fn plus(before: Option<Figures>, more: Figures) -> Option<Figures> {
-        Some(before.map_or(more, |before| before.plus(more)))
+    fn plus(before: Option<Sum>, more: Sum) -> Sum {
+        let Some((figures, mut spread)) = before else { return more };
+        spread.add(figures, &more.1, more.0);
+        (figures.plus(more.0), spread)
     }
 
     proptest! {
@@ -415,7 +425,7 @@ mod tests {
             let mut now = 1_700_000_000 * SECOND;
             let (mut shard, mut reader) = (ShardWindows::default(), Reader::default());
             shard.handle_rules(&rules());
-            let mut expected: BTreeMap<i64, Figures> = BTreeMap::new();
+            let mut expected: BTreeMap<i64, Sum> = BTreeMap::new();
             let mut offset = 0;
             for (passed, late, device, value, chance) in steps {
                 now += passed * SECOND;
@@ -427,8 +437,9 @@ mod tests {
                 let outputs = shard.handle_batch(at, (&sent, now), &header, &body);
                 reader.read(outputs);
                 let of = window_start(time, LENGTH);
-                let sample = Figures::of(i64::from(value));
-                expected.entry(of).and_modify(|it| *it = it.plus(sample)).or_insert(sample);
+                let sample = (Figures::of(i64::from(value)), Spread::Told);
+                let sum = plus(expected.remove(&of), sample);
+                expected.insert(of, sum);
                 offset += 1;
                 if chance == 7 {
                     let bytes = shard.encode();
@@ -439,8 +450,8 @@ mod tests {
             }
             reader.read(shard.handle_tick((Generation(0), Offset(offset)), now + 60 * SECOND));
             prop_assert_eq!(shard.due_us(), None, "nothing waits once time has gone on");
-            for (start, figures) in expected {
-                prop_assert_eq!(reader.by_site(start), Some(figures), "window {}", start);
+            for (start, sum) in expected {
+                prop_assert_eq!(reader.by_site(start), Some(sum), "window {}", start);
             }
         }
     }

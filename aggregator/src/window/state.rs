@@ -12,18 +12,20 @@ use super::cells::Cells;
 use super::device::{Device, Devices};
 use super::held::Window;
 use super::partial::{SeriesTable, decode_facts, decode_table, encode_facts, narrow};
-use super::{Figures, Position, SERIES_PER_DEVICE_MAX, ShardWindows};
+use super::{Figures, Position, SERIES_PER_DEVICE_MAX, ShardWindows, Spread};
 
 const MAGIC: [u8; 4] = *b"HWWN";
-/// The version that this build writes, and the only one that it reads: another one makes the snapshot of
-/// no use, and the log is replayed.
-const VERSION: u8 = 1;
+/// The version that this build writes. Version 1 knew no quantiles; any other makes the snapshot of no use, and the log is
+/// replayed.
+const VERSION: u8 = 2;
 /// Devices, windows and figures of one device in one window: bounds for a reader of a damaged file whose
 /// hash fits by chance.
 const ENTRIES_MAX: usize = 1 << 22;
 
 const FLAG_DIRTY: u8 = 1;
 const FLAG_ADDITION: u8 = 2;
+/// It is kept how values are spread.
+const FLAG_SPREAD: u8 = 4;
 
 impl ShardWindows {
     /// The state's bytes.
@@ -32,7 +34,10 @@ impl ShardWindows {
         let mut out = MAGIC.to_vec();
         out.push(VERSION);
         put_varint(&mut out, self.versions.all().len() as u64);
-        self.versions.all().for_each(|rules| rules.encode(&mut out));
+        for rules in self.versions.all() {
+            rules.encode(&mut out);
+            rules.encode_quantiles(&mut out);
+        }
         put_time(self.newest_us, &mut out);
         put_time(self.floor_us, &mut out);
         out.push(u8::from(self.emitted.is_some()));
@@ -71,12 +76,16 @@ impl ShardWindows {
             return Err(DecodeError::Value { what, value: 0, expected: "the magic of windows" });
         }
         let found = reader.u8("windows version")?;
-        if found != VERSION {
+        if !(1..=VERSION).contains(&found) {
             return Err(DecodeError::Version { what, found, newest: VERSION });
         }
         let mut state = Self::default();
         for _ in 0..reader.length("count of rules", ENTRIES_MAX)? {
-            state.versions.take(WindowRules::decode(&mut reader)?);
+            let mut rules = WindowRules::decode(&mut reader)?;
+            if found > 1 {
+                rules.decode_quantiles(&mut reader)?;
+            }
+            state.versions.take(rules);
         }
         state.newest_us = time(&mut reader)?;
         state.floor_us = time(&mut reader)?;
@@ -146,7 +155,8 @@ impl Window {
     fn encode(&self, devices: &Devices, out: &mut Vec<u8>) {
         put_varint(out, u64::from(self.revision));
         let dirty = if self.dirty { FLAG_DIRTY } else { 0 };
-        out.push(dirty | if self.addition { FLAG_ADDITION } else { 0 });
+        let spread = if self.cells.are_sketched() { FLAG_SPREAD } else { 0 };
+        out.push(dirty | spread | if self.addition { FLAG_ADDITION } else { 0 });
         put_varint(out, self.cells.count() as u64);
         for (id, slot, device) in devices.iter().filter(|(_, slot, _)| self.cells.contains(*slot)) {
             out.extend_from_slice(&id.0);
@@ -156,13 +166,16 @@ impl Window {
             if let Some(facts) = changed {
                 encode_facts(facts, out);
             }
-            let figures = self.cells.figures(slot);
-            put_varint(out, figures.len() as u64);
-            for figures in figures {
-                match figures {
+            let all = self.cells.all(slot);
+            put_varint(out, all.len() as u64);
+            for held in all {
+                match held {
                     // A count of 0 stands for none.
                     None => out.push(0),
-                    Some(figures) => figures.encode(out),
+                    Some((figures, spread)) => {
+                        figures.encode(out);
+                        spread.encode(out);
+                    }
                 }
             }
         }
@@ -171,7 +184,11 @@ impl Window {
     fn decode(devices: &Devices, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let revision = narrow(reader, "revision")?;
         let flags = reader.u8("window flags")?;
+        let is_spread = flags & FLAG_SPREAD != 0;
         let mut cells = Cells::default();
+        if is_spread {
+            cells = cells.with_sketches();
+        }
         for _ in 0..reader.length("count of cells", ENTRIES_MAX)? {
             let slot = devices.slot(DeviceId(reader.array("device")?));
             let (what, expected) = ("device of a cell", "a device that is known");
@@ -189,11 +206,11 @@ impl Window {
                         *reader = ahead;
                         None
                     }
-                    _ => Some(Figures::decode(reader)?),
+                    _ => Some(held(is_spread, reader)?),
                 });
             }
             cells.open(slot, count);
-            cells.set(slot, &figures);
+            cells.set(slot, figures);
             if let Some(facts) = facts {
                 cells.keep_facts(slot, &facts);
             }
@@ -201,6 +218,12 @@ impl Window {
         let (dirty, addition) = (flags & FLAG_DIRTY != 0, flags & FLAG_ADDITION != 0);
         Ok(Self { revision, dirty, addition, cells })
     }
+}
+
+fn held(is_spread: bool, reader: &mut Reader<'_>) -> Result<(Figures, Spread), DecodeError> {
+    let figures = Figures::decode(reader)?;
+    let spread = if is_spread { Spread::decode(figures, reader)? } else { Spread::Unknown };
+    Ok((figures, spread))
 }
 
 fn put_time(time_us: Option<i64>, out: &mut Vec<u8>) {

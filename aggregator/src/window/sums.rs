@@ -8,13 +8,14 @@ use super::cells::Cells;
 use super::columns::{Columns, Visit};
 use super::keys::KeyTable;
 use super::partial::{Group, GroupRow};
-use super::tally::Tally;
-use super::{Combination, Figures, Key};
+use super::{Combination, Figures, Key, Spread};
 
 /// Sums by keys, and by `other` where there are too many keys.
 pub(super) struct Sums<'a> {
     table: &'a KeyTable,
     most: usize,
+    /// Whether quantiles are kept.
+    is_spread: bool,
     /// By number of a key: where its sum is.
     places: Vec<u32>,
     all: Vec<Sum>,
@@ -25,6 +26,7 @@ pub(super) struct Sums<'a> {
 #[derive(Default)]
 pub(super) struct Sum {
     pub(super) known: u32,
+    is_spread: bool,
     /// In order of series.
     rows: Vec<GroupRow>,
     /// What found no row, in no order.
@@ -36,8 +38,14 @@ const NOWHERE: u32 = u32::MAX;
 const MORE_MIN: usize = 32;
 
 impl<'a> Sums<'a> {
-    pub(super) fn new(table: &'a KeyTable, most: usize) -> Self {
-        Self { table, most, places: vec![NOWHERE; table.len()], all: Vec::new(), other: None }
+    pub(super) fn new(table: &'a KeyTable, most: usize, is_spread: bool) -> Self {
+        let places = vec![NOWHERE; table.len()];
+        Self { table, most, is_spread, places, all: Vec::new(), other: None }
+    }
+
+    /// Whether quantiles are kept.
+    pub(super) fn is_spread(&self) -> bool {
+        self.is_spread
     }
 
     /// Whether there may be more keys than a combination may have: then it matters which comes first.
@@ -63,7 +71,7 @@ impl<'a> Sums<'a> {
         if self.all.len() >= self.most {
             self.other = Some(next);
         }
-        self.all.push(Sum::default());
+        self.all.push(Sum { is_spread: self.is_spread, ..Sum::default() });
         next
     }
 
@@ -91,32 +99,45 @@ impl Sum {
     /// Adds one device's figures.
     pub(super) fn add(
         &mut self,
-        (visits, tallies): (&[Visit], &[Tally]),
+        (visits, slot): (&[Visit], u32),
         cells: &Cells,
         columns: &Columns<'_>,
     ) {
+        let tallies = cells.tallies(slot);
+        let is_spread = self.is_spread;
         let figures = visits.iter().filter_map(|visit| {
             let tally = tallies.get(visit.place as usize)?;
-            Some((columns.series(visit.column), cells.figures_of(*tally)?))
+            Some((columns.series(visit.column), cells.figures_of(*tally)?, visit.place))
         });
+        let sketches = cells.sketches(slot);
+        let sketch_of = |place: u32| sketches.get(place as usize).and_then(Option::as_deref);
+        let row = |(series, figures, place): (&Arc<Series>, Figures, u32)| GroupRow {
+            series: Arc::clone(series),
+            figures,
+            spread: if is_spread { Spread::of(sketch_of(place)) } else { Spread::Unknown },
+            devices: 1,
+        };
         if self.rows.is_empty() {
             self.rows = Vec::with_capacity(tallies.len().min(visits.len()));
-            self.rows.extend(figures.map(|(series, figures)| row(series, figures)));
+            self.rows.extend(figures.map(row));
             return;
         }
         let mut next = 0;
-        for (series, figures) in figures {
+        for (series, figures, place) in figures {
             let is_next = |row: &GroupRow| Arc::ptr_eq(&row.series, series);
             if !self.rows.get(next).is_some_and(is_next) {
                 match self.rows.binary_search_by(|row| row.series.cmp(series)) {
                     Ok(at) => next = at,
                     Err(_) => {
-                        self.more.push(row(series, figures));
+                        self.more.push(row((series, figures, place)));
                         continue;
                     }
                 }
             }
             let row = &mut self.rows[next];
+            if is_spread {
+                row.spread.count(row.figures, sketch_of(place), figures);
+            }
             row.figures = row.figures.plus(figures);
             row.devices += 1;
             next += 1;
@@ -133,8 +154,7 @@ impl Sum {
         self.rows.dedup_by(|row, before| {
             let is_same = row.series == before.series;
             if is_same {
-                before.figures = before.figures.plus(row.figures);
-                before.devices += row.devices;
+                before.add(row);
             }
             is_same
         });
@@ -146,8 +166,4 @@ impl Sum {
         }
         self.rows
     }
-}
-
-fn row(series: &Arc<Series>, figures: Figures) -> GroupRow {
-    GroupRow { series: Arc::clone(series), figures, devices: 1 }
 }

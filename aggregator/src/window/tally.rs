@@ -1,6 +1,7 @@
 //! Figures of one series in one window while they are added up: 32 bytes, two of them in a line of the cache.
 
-use super::Figures;
+use super::sketch::{Sketch, bucket};
+use super::{Figures, Spread};
 
 /// Sum, count, smallest and largest. What does not fit is held apart, exactly: a sum beyond 64 bits, a count of
 /// 32 bits.
@@ -21,6 +22,10 @@ const WIDE: u32 = u32::MAX;
 pub(super) struct Tallies {
     all: Vec<Tally>,
     wide: Vec<Figures>,
+    /// How the values of each are spread, where its figures don't tell; empty if that is not kept.
+    sketches: Option<Vec<Option<Box<Sketch>>>>,
+    /// What the sketches are of the memory of tallies.
+    sketched: usize,
 }
 
 impl Tally {
@@ -44,7 +49,22 @@ impl Tally {
 
 impl Tallies {
     pub(super) fn with_room(room: usize) -> Self {
-        Self { all: Vec::with_capacity(room), wide: Vec::new() }
+        Self { all: Vec::with_capacity(room), ..Self::default() }
+    }
+
+    /// Of which it is kept how their values are spread.
+    pub(super) fn with_sketches(self) -> Self {
+        let sketches = vec![None; self.all.len()];
+        Self { sketches: Some(sketches), ..self }
+    }
+
+    pub(super) fn are_sketched(&self) -> bool {
+        self.sketches.is_some()
+    }
+
+    /// Tallies that would take as much memory as the sketches.
+    pub(super) fn sketched(&self) -> usize {
+        self.sketched
     }
 
     pub(super) fn len(&self) -> usize {
@@ -53,6 +73,9 @@ impl Tallies {
 
     pub(super) fn extend(&mut self, more: usize) {
         self.all.resize(self.all.len() + more, Tally::NONE);
+        if let Some(sketches) = &mut self.sketches {
+            sketches.resize(self.all.len(), None);
+        }
     }
 
     pub(super) fn run(&self, at: usize, len: usize) -> &[Tally] {
@@ -67,10 +90,17 @@ impl Tallies {
     pub(super) fn move_to_end(&mut self, at: usize, len: usize) {
         self.all.extend_from_within(at..at + len);
         self.all[at..at + len].fill(Tally::NONE);
+        if let Some(sketches) = &mut self.sketches {
+            let moved: Vec<_> = sketches[at..at + len].iter_mut().map(Option::take).collect();
+            sketches.extend(moved);
+        }
     }
 
-    /// Adds a value that may not fit.
+    /// Adds a value that may not fit, or of which more is kept than the figures.
     pub(super) fn add(&mut self, at: usize, value: i64) {
+        if self.sketches.is_some() {
+            self.sketch(at, value);
+        }
         if self.all[at].add(value) {
             return;
         }
@@ -79,8 +109,46 @@ impl Tallies {
         self.set(at, Some(figures));
     }
 
-    /// Puts figures in a place.
-    pub(super) fn set(&mut self, at: usize, figures: Option<Figures>) {
+    /// Counts a value that is about to be added.
+    fn sketch(&mut self, at: usize, value: i64) {
+        let tally = self.all[at];
+        let Some(sketches) = self.sketches.as_mut().filter(|_| tally.count >= 3) else { return };
+        if let Some(sketch) = &mut sketches[at] {
+            let before = tallies_of(sketch);
+            sketch.add(bucket(value), 1);
+            self.sketched += tallies_of(sketch) - before;
+            return;
+        }
+        let Some(figures) = self.figures(tally) else { return };
+        let mut spread = Spread::Told;
+        spread.count(figures, None, Figures::of(value));
+        self.set_spread(at, spread);
+    }
+
+    /// The sketches of some tallies: none where figures tell how values are spread, or it is not kept.
+    pub(super) fn sketches(&self, at: usize, len: usize) -> &[Option<Box<Sketch>>] {
+        self.sketches.as_ref().map_or(&[], |sketches| &sketches[at..at + len])
+    }
+
+    fn set_spread(&mut self, at: usize, spread: Spread) {
+        let Some(sketches) = &mut self.sketches else { return };
+        let sketch = match spread {
+            Spread::Sketched(sketch) => Some(sketch),
+            Spread::Unknown | Spread::Told => None,
+        };
+        self.sketched += sketch.as_deref().map_or(0, tallies_of);
+        self.sketched -= sketches[at].as_deref().map_or(0, tallies_of);
+        sketches[at] = sketch;
+    }
+
+    /// Puts figures in a place, and how their values are spread.
+    pub(super) fn put(&mut self, at: usize, figures: Option<(Figures, Spread)>) {
+        let (figures, spread) = figures.unzip();
+        self.set(at, figures);
+        self.set_spread(at, spread.unwrap_or_default());
+    }
+
+    fn set(&mut self, at: usize, figures: Option<Figures>) {
         let held = self.all[at];
         self.all[at] = match figures {
             None => Tally::NONE,
@@ -115,6 +183,11 @@ impl Tally {
     fn wide_place(self) -> usize {
         usize::try_from(self.sum).expect("the place of wide figures")
     }
+}
+
+/// Tallies of 32 bytes that take as much memory as a sketch.
+pub(super) fn tallies_of(sketch: &Sketch) -> usize {
+    2 + sketch.len() / 4
 }
 
 fn narrow(figures: Figures) -> Option<Tally> {

@@ -110,6 +110,13 @@ fn rules(version: u8, keys_max: u32) -> WindowRules {
         length_us: 10_000_000,
         lateness_us: 1_000_000,
         keys_max,
+        quantiles: combinations
+            .iter()
+            .skip(1)
+            .step_by(2)
+            .take(usize::from(version % 3))
+            .cloned()
+            .collect(),
         combinations,
     }
 }

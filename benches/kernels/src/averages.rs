@@ -53,11 +53,11 @@ struct Round {
     stamp_us: i64,
 }
 
-pub(crate) fn measure(devices: usize, ticks: usize) -> Result<Averages> {
+pub(crate) fn measure(devices: usize, ticks: usize, with_quantiles: bool) -> Result<Averages> {
     let mut fleet = Fleet::new();
     let mut devices = fleet.devices(devices);
     let before = resident_bytes()?;
-    let mut node = Node::new();
+    let mut node = Node::new(with_quantiles);
     node.learn(&devices, &mut fleet);
     let mut found = Averages {
         devices: devices.len(),
@@ -101,10 +101,10 @@ pub(crate) fn measure(devices: usize, ticks: usize) -> Result<Averages> {
 }
 
 impl Node {
-    fn new() -> Self {
+    fn new(with_quantiles: bool) -> Self {
         let shard = |_| {
             let mut shard = ShardWindows::default();
-            shard.handle_rules(&Fleet::rules());
+            shard.handle_rules(&Fleet::rules(with_quantiles));
             shard
         };
         Self { shards: ShardCount::DEFAULT.shards().map(shard).collect(), offset: 0 }

@@ -1,7 +1,7 @@
 //! What the parts of the programs that decide about size and speed take, by themselves, as a line of JSON. A program of its
 //! own, because the others are measured as they are shipped.
 //!
-//! `headwater-kernels samples SECONDS` samples this host each second for so long, `headwater-kernels averages DEVICES TICKS` averages
+//! `headwater-kernels samples SECONDS` samples this host each second for so long, `headwater-kernels averages DEVICES TICKS QUANTILES` averages
 //! what a fleet sends in batches of so many ticks, `headwater-kernels lines FILE BYTES` seals the lines of a file in batches of so
 //! many bytes, and `headwater-kernels commits FOLDER GROUP BLOCKS` appends to a log and to a plain file in turn.
 
@@ -66,10 +66,11 @@ fn main() -> Result<()> {
             let bytes = bytes.parse().context("BYTES is a number")?;
             serde_json::to_string(&lines::measure(Path::new(file), bytes)?)?
         }
-        ["averages", devices, ticks] => {
+        ["averages", devices, ticks, quantiles] => {
+            let with_quantiles = quantiles.parse().context("QUANTILES is true or false")?;
             let devices = devices.parse().context("DEVICES is a number")?;
             let ticks = ticks.parse().context("TICKS is a number")?;
-            serde_json::to_string(&averages::measure(devices, ticks)?)?
+            serde_json::to_string(&averages::measure(devices, ticks, with_quantiles)?)?
         }
         ["commits", folder, group, blocks] => {
             let group = group.parse().context("GROUP is a number")?;
@@ -77,7 +78,7 @@ fn main() -> Result<()> {
             serde_json::to_string(&commits::measure(Path::new(folder), group, blocks)?)?
         }
         _ => bail!(
-            "usage: headwater-kernels samples SECONDS | averages DEVICES TICKS | lines FILE BYTES | commits FOLDER GROUP BLOCKS"
+            "usage: headwater-kernels samples SECONDS | averages DEVICES TICKS QUANTILES | lines FILE BYTES | commits FOLDER GROUP BLOCKS"
         ),
     };
     #[expect(clippy::print_stdout, reason = "what the benches read")]

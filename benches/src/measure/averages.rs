@@ -39,13 +39,16 @@ pub(crate) fn measure(programs: &Programs, effort: Effort) -> Result<Section> {
     let [small, large] = effort.averaged_devices;
     let mut combinations = 0;
     for (ticks, names) in [(10, &NAMES_10), (60, &NAMES_60)] {
-        let (before, many) = (run(programs, small, ticks)?, run(programs, large, ticks)?);
+        let (before, many) =
+            (run(programs, small, ticks, false)?, run(programs, large, ticks, false)?);
         // The large fleet takes minutes, in which a machine may become another.
-        let few = before.and(run(programs, small, ticks)?);
+        let few = before.and(run(programs, small, ticks, false)?);
+        let spread = run(programs, small, ticks, true)?;
         keys = vec![few.keys, many.keys];
         combinations = few.combinations;
         figures.extend(parts(&few, &names.few, 10.0));
         figures.extend(parts(&many, &names.many, 100.0));
+        figures.extend(with_quantiles(&spread, &few, &names.quantiles));
         let ratio = |of: fn(&Averages) -> f64| vec![of(&many) / of(&few)];
         figures.push(
             Figure::new(names.whole_ratio, "", ratio(whole)).at_most(1.5).recorded(Better::Less),
@@ -68,6 +71,8 @@ pub(crate) fn measure(programs: &Programs, effort: Effort) -> Result<Section> {
              to the partials by every combination, as the merge fold gets them. Bytes of a device are what the process \
              grew by, its labels and the figures of all windows that are held."
                 .to_owned(),
+            "With quantiles all combinations keep them, and each of the ten samples of a window is a value of its own."
+                .to_owned(),
             "Batches of 60 ticks are of six windows, five of which have passed when they come.".to_owned(),
             "The small fleet is measured before and after the large one. The prototypes added columns of numbers to tables \
              that a number finds; they looked for no device, and opened nothing."
@@ -77,10 +82,10 @@ pub(crate) fn measure(programs: &Programs, effort: Effort) -> Result<Section> {
     })
 }
 
-fn run(programs: &Programs, devices: usize, ticks: usize) -> Result<Averages> {
-    eprintln!("averages: {devices} devices, batches of {ticks} ticks");
+fn run(programs: &Programs, devices: usize, ticks: usize, quantiles: bool) -> Result<Averages> {
+    eprintln!("averages: {devices} devices, batches of {ticks} ticks, quantiles: {quantiles}");
     let mut command = programs.kernels();
-    command.args(["averages", &devices.to_string(), &ticks.to_string()]);
+    command.args(["averages", &devices.to_string(), &ticks.to_string(), &quantiles.to_string()]);
     let found: Averages = serde_json::from_str(&programs.finish(&mut command)?)?;
     anyhow::ensure!((found.devices, found.ticks) == (devices, ticks), "it measured another fleet");
     Ok(found)
@@ -99,6 +104,19 @@ fn parts(found: &Averages, names: &Parts, add_at_most: f64) -> [Figure; 5] {
     ]
 }
 
+/// What quantiles of every combination cost more.
+fn with_quantiles(spread: &Averages, few: &Averages, names: &[&'static str; 3]) -> [Figure; 3] {
+    let [add, all, memory] = *names;
+    // Half of what is added without them: a limit that the next stage has.
+    let ratio = |of: fn(&Averages) -> f64| vec![of(spread) / of(few)];
+    let more = spread.bytes_per_device - few.bytes_per_device;
+    [
+        Figure::new(add, "", ratio(added)).at_most(2.0),
+        Figure::new(all, "", ratio(whole)).at_most(2.0).recorded(Better::Less),
+        Figure::new(memory, "B", vec![more]),
+    ]
+}
+
 fn whole(found: &Averages) -> f64 {
     Figure::new("", "", found.whole_ns.clone()).median()
 }
@@ -111,6 +129,7 @@ fn added(found: &Averages) -> f64 {
 struct Names {
     few: Parts,
     many: Parts,
+    quantiles: [&'static str; 3],
     whole_ratio: &'static str,
     add_ratio: &'static str,
 }
@@ -143,6 +162,11 @@ const NAMES_10: Names = Names {
         add_limit: "43 to 56, prototype",
         memory: "10 ticks, large fleet: memory of a device",
     },
+    quantiles: [
+        "10 ticks, small fleet: add, with / without quantiles",
+        "10 ticks, small fleet: all, with / without quantiles",
+        "10 ticks, small fleet: more memory of a device by quantiles",
+    ],
     whole_ratio: "10 ticks: all, large / small fleet",
     add_ratio: "10 ticks: add, large / small fleet",
 };
@@ -168,6 +192,11 @@ const NAMES_60: Names = Names {
         add_limit: "14 to 21, prototype",
         memory: "60 ticks, large fleet: memory of a device",
     },
+    quantiles: [
+        "60 ticks, small fleet: add, with / without quantiles",
+        "60 ticks, small fleet: all, with / without quantiles",
+        "60 ticks, small fleet: more memory of a device by quantiles",
+    ],
     whole_ratio: "60 ticks: all, large / small fleet",
     add_ratio: "60 ticks: add, large / small fleet",
 };

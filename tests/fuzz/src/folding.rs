@@ -54,7 +54,8 @@ fn step(
             take(state, stored, stamp_us, EntryKind::Tick);
         }
         RULES => {
-            let rules = WindowRules::decode(reader)?;
+            let mut rules = WindowRules::decode(reader)?;
+            rules.decode_quantiles(reader)?;
             take(state, stored, 0, EntryKind::Control(Control::Windows(rules)));
         }
         SNAPSHOT => {
@@ -115,5 +116,6 @@ fn first_rules() -> WindowRules {
         lateness_us: 1_000_000,
         keys_max: 3,
         combinations: vec![vec!["device".to_owned()], vec!["site".to_owned()]],
+        quantiles: vec![vec!["site".to_owned()]],
     }
 }

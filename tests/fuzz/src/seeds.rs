@@ -15,7 +15,9 @@ use headwater_aggregator::log::Stored;
 use headwater_aggregator::merge::{MergeEntry, MergeKind};
 use headwater_aggregator::registry::{NodeRecord, NoticeCursor, SessionRecord};
 use headwater_aggregator::window::partial::{Group, GroupRow, Partial};
-use headwater_aggregator::window::{Combination, Figures, Key, Output, OutputKind, Position};
+use headwater_aggregator::window::{
+    Combination, Figures, Key, Output, OutputKind, Position, Spread,
+};
 use headwater_certs::csr::DeviceKey;
 use headwater_certs::enrol::{EnrolResponse, Refusal, RefusalReason, frame};
 use headwater_certs::name::Pin;
@@ -299,6 +301,7 @@ fn windows() -> EntryKind {
         length_us: 10_000_000,
         lateness_us: 1_000_000,
         keys_max: 10_000,
+        quantiles: combinations[..2].to_vec(),
         combinations,
     }))
 }
@@ -342,7 +345,14 @@ fn log_rows() -> Vec<Vec<u8>> {
 
 fn merge_rows() -> Vec<Vec<u8>> {
     let series = Arc::new(Series { metric: "cpu.busy".to_owned(), labels: Vec::new(), scale: 4 });
-    let row = GroupRow { series, figures: Figures::of(5), devices: 1 };
+    let of = |value| GroupRow {
+        series: Arc::clone(&series),
+        figures: Figures::of(value),
+        spread: Spread::Told,
+        devices: 1,
+    };
+    let mut row = of(5);
+    [7, 900, -3].into_iter().for_each(|value| row.add(&of(value)));
     let combination = Arc::new(Combination::new(vec!["site".to_owned()]));
     let key = Arc::new(Key::Of(vec!["osl-1".to_owned()]));
     let group = Group { combination, key, known: 3, rows: vec![row] };

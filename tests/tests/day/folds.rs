@@ -32,6 +32,7 @@ impl Folds {
             lateness_us: 1_000_000,
             keys_max: 10_000,
             combinations: vec![vec!["device".to_owned()], vec!["site".to_owned()]],
+            quantiles: vec![vec!["site".to_owned()]],
         };
         folds.fold(0, EntryKind::Control(Control::Windows(rules)));
         let shipped = ThresholdFile::parse("shipped", SHIPPED, Known::default()).unwrap();

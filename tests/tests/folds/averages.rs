@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use headwater_protocol::identity::DeviceId;
 use headwater_tests::agent::Agent;
 use headwater_tests::aggregator::Aggregator;
-use headwater_tests::averages::{Average, Averages, Names, Place, computed, explored};
+use headwater_tests::averages::{
+    Average, Averages, Names, Place, computed, explored, explored_quantiles, measured,
+};
 use headwater_tests::draws::{Draws, seed_of_this_run};
 use headwater_tests::forged::{Forged, Saying, series, true_us};
 use headwater_tests::landed::Landed;
@@ -15,6 +17,8 @@ use headwater_tests::waiting::{DEADLINE, until, wait_for};
 /// The combinations that are kept without any configuration.
 const COMBINATIONS: [&[&str]; 4] =
     [&["device"], &["site"], &["role"], &["customer", "product_version"]];
+/// The combination that quantiles are kept of.
+const SPREAD: &[&str] = &["site"];
 /// How long the aggregator is killed again and again.
 const HAUNTED: Duration = Duration::from_secs(75);
 /// Kills at least. The short lives alone are more than half of these.
@@ -29,7 +33,9 @@ const FORGED: Duration = Duration::from_secs(12);
 fn every_average_is_what_the_stored_samples_say_whatever_is_killed() {
     let mut draws = Draws::new(seed_of_this_run("folds"), 1);
     let folder = tempfile::tempdir().unwrap();
-    let mut aggregator = Aggregator::create(&folder.path().join("aggregator"));
+    let config = format!("[window]\nquantiles = [[{:?}]]\n", SPREAD[0]);
+    let home = folder.path().join("aggregator");
+    let mut aggregator = Aggregator::create_with(&home, &config);
     let mut agents: Vec<Agent> = LABELS
         .iter()
         .map(|(name, labels)| {
@@ -62,6 +68,7 @@ fn every_average_is_what_the_stored_samples_say_whatever_is_killed() {
     aggregator.start_and_wait();
     let again = expect_equal(&aggregator, &landed, &names);
     assert_eq!(told, again, "a replay tells the same revisions");
+    expect_quantiles(&aggregator, &landed, &names);
 
     let windows: BTreeSet<i64> = told.keys().map(|place| place.start_us).collect();
     let revised = told.values().filter(|(revision, _)| *revision > 1).count();
@@ -230,4 +237,33 @@ fn expect_equal(
         }
     }
     all
+}
+
+/// That quantiles are those of the samples, within 1 %, in every window; and that none are told where none are kept.
+fn expect_quantiles(aggregator: &Aggregator, landed: &Landed, names: &Names) {
+    let measured = measured(landed, names, SPREAD);
+    let metrics: BTreeSet<&str> = measured.keys().map(|place| place.metric.as_str()).collect();
+    let mut sketched = 0;
+    for metric in metrics {
+        let told = explored_quantiles(aggregator, metric, SPREAD, "p0,p50,p95,p100");
+        let of_metric = measured.iter().filter(|(place, _)| place.metric == metric);
+        for (place, (values, _)) in of_metric {
+            let mut values = values.clone();
+            values.sort_unstable();
+            sketched += usize::from(values.len() > 3 && values.first() != values.last());
+            for (name, percent) in [("p0", 0), ("p50", 50), ("p95", 95), ("p100", 100)] {
+                let rank = (values.len() * percent).div_ceil(100).max(1);
+                let (expected, told) = (values[rank - 1], told[place][name].unwrap());
+                let off = told.abs_diff(expected);
+                assert!(
+                    off <= expected.unsigned_abs() / 100,
+                    "{name} of {place:?}: {told}, {values:?}"
+                );
+            }
+        }
+    }
+    assert!(sketched > 100, "not covered: {sketched} windows have more than their figures tell");
+    let role = explored_quantiles(aggregator, "cpu.busy_ratio", &["role"], "p50");
+    let is_none = |it: &BTreeMap<String, Option<i64>>| it["p50"].is_none();
+    assert!(role.values().any(is_none), "quantiles by role are not kept");
 }

@@ -43,6 +43,9 @@ pub struct AverageRow {
     pub max: i64,
     /// The average as a decimal, rounded to two digits more than the samples have.
     pub mean: String,
+    /// The quantiles that were asked for, within 1 %, times ten to the power of `scale`; `null` where they are not kept.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub quantiles: BTreeMap<String, Option<i64>>,
     /// Devices that sent samples, in the window where most did.
     pub devices: u32,
     /// Devices of this key that were known, in the window where most were.
@@ -67,6 +70,9 @@ pub struct AverageWindowRow {
     pub sum: String,
     /// The average, as above.
     pub mean: String,
+    /// Quantiles, as above.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub quantiles: BTreeMap<String, Option<i64>>,
     /// The smallest.
     pub min: i64,
     /// The largest.

@@ -1,11 +1,15 @@
 //! `headwater explore`: averages by labels.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use crate::api::rows::{AverageRow, ExploreRow};
 use crate::cli::args::Explore;
 use crate::cli::client::{Client, encoded};
 use crate::cli::failure::Failure;
 use crate::cli::output::table::{Cell, Side, Table};
 use crate::cli::output::{Output, units};
+use crate::window::Quantile;
 
 /// Shows averages.
 ///
@@ -16,24 +20,27 @@ pub(crate) async fn run(
     output: &Output,
     explore: &Explore,
 ) -> Result<(), Failure> {
+    let quantiles: Vec<String> = explore.quantiles.iter().map(Quantile::to_string).collect();
     let by = encoded(&explore.by.join(","));
     let (metric, last) = (encoded(&explore.metric), explore.last.as_secs());
     let path = format!(
-        "/api/v1/explore?metric={metric}&by={by}&last_seconds={last}&windows={}",
-        explore.windows
+        "/api/v1/explore?metric={metric}&by={by}&last_seconds={last}&windows={}&quantiles={}",
+        explore.windows,
+        quantiles.join(","),
     );
     let found: ExploreRow = client.get(&path).await?;
-    let mut columns = vec![("key", Side::Left)];
-    columns.extend(explore.windows.then_some(("start", Side::Left)));
-    for column in ["mean", "min", "max", "samples", "devices", "coverage"] {
-        columns.push((column, Side::Right));
-    }
+    let mut columns = vec![(Cow::from("key"), Side::Left)];
+    columns.extend(explore.windows.then_some(("start".into(), Side::Left)));
+    columns.extend(["mean", "min"].map(|name| (name.into(), Side::Right)));
+    columns.extend(quantiles.iter().map(|name| (name.clone().into(), Side::Right)));
+    let after = ["max", "samples", "devices", "coverage"];
+    columns.extend(after.map(|name| (name.into(), Side::Right)));
     let mut table = Table::new(&columns);
     for row in &found.rows {
         if explore.windows {
-            by_window(row, &found.metric, &mut table);
+            by_window(row, (&found.metric, &quantiles), &mut table);
         } else {
-            table.row(of_row(row, &found.metric));
+            table.row(of_row(row, (&found.metric, &quantiles)));
         }
     }
     output.one(&found, table)?;
@@ -50,6 +57,13 @@ pub(crate) async fn run(
             found.window_seconds,
             units::time_to_second(found.from.0),
             units::time_to_second(found.to.0),
+        ));
+    }
+    let is_missing = |row: &AverageRow| row.quantiles.values().any(Option::is_none);
+    if output.is_human() && found.rows.iter().any(is_missing) {
+        output.note(&format!(
+            "– is not kept · next: add {:?} to window.quantiles of the aggregator; it holds from then on",
+            found.by
         ));
     }
     Ok(())
@@ -69,33 +83,45 @@ fn key(row: &AverageRow) -> String {
     text
 }
 
-fn of_row(row: &AverageRow, metric: &str) -> [Cell; 7] {
+fn of_row(row: &AverageRow, (metric, quantiles): (&str, &[String])) -> Vec<Cell> {
     let shown = |value: i64| scaled(metric, value, row.scale);
-    [
+    let mut cells = vec![
         key(row).into(),
         Cell::both(mean(metric, &row.mean, row.scale), &row.mean),
         shown(row.min),
+    ];
+    cells.extend(quantiles.iter().map(|name| quantile(&row.quantiles, name, shown)));
+    cells.extend([
         shown(row.max),
         Cell::number(row.samples),
         format!("{}/{}", row.devices, row.known).into(),
         Cell::both(format!("{:.0} %", row.coverage * 100.0), row.coverage),
-    ]
+    ]);
+    cells
 }
 
-fn by_window(row: &AverageRow, metric: &str, table: &mut Table) {
+fn quantile(all: &BTreeMap<String, Option<i64>>, name: &str, shown: impl Fn(i64) -> Cell) -> Cell {
+    all.get(name).copied().flatten().map_or_else(|| "–".into(), shown)
+}
+
+fn by_window(row: &AverageRow, (metric, quantiles): (&str, &[String]), table: &mut Table) {
     let shown = |value: i64| scaled(metric, value, row.scale);
     for window in &row.windows {
         let share = f64::from(window.devices) / f64::from(window.known.max(1));
-        table.row([
+        let mut cells = vec![
             key(row).into(),
             Cell::time(window.start.0),
             Cell::both(mean(metric, &window.mean, row.scale), &window.mean),
             shown(window.min),
+        ];
+        cells.extend(quantiles.iter().map(|name| quantile(&window.quantiles, name, shown)));
+        cells.extend([
             shown(window.max),
             Cell::number(window.samples),
             format!("{}/{}", window.devices, window.known).into(),
             Cell::both(format!("{:.0} %", share * 100.0), share),
         ]);
+        table.row(cells);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tables: aligned for people, tab-separated for programs.
 
 use anstyle::{AnsiColor, Style};
+use std::borrow::Cow;
 
 use super::{escape, units};
 use crate::cli::failure::{Exit, Failure};
@@ -86,7 +87,7 @@ impl<T: Into<String>> From<T> for Cell {
 /// Rows under named columns.
 #[derive(Clone, Debug)]
 pub struct Table {
-    columns: Vec<(&'static str, Side)>,
+    columns: Vec<(Cow<'static, str>, Side)>,
     rows: Vec<Vec<Cell>>,
     head: bool,
 }
@@ -114,8 +115,9 @@ pub struct Rendered {
 impl Table {
     /// An empty table. Columns are named in lower case, as `--columns` takes them.
     #[must_use]
-    pub fn new(columns: &[(&'static str, Side)]) -> Self {
-        Self { columns: columns.to_vec(), rows: Vec::new(), head: true }
+    pub fn new<N: Into<Cow<'static, str>> + Clone>(columns: &[(N, Side)]) -> Self {
+        let columns = columns.iter().map(|(name, side)| (name.clone().into(), *side)).collect();
+        Self { columns, rows: Vec::new(), head: true }
     }
 
     /// The table without its head where people read it: for one whose first column says it all.
@@ -128,9 +130,10 @@ impl Table {
     ///
     /// # Panics
     /// If it has more or fewer cells than there are columns: a caller's mistake.
-    pub fn row<const N: usize>(&mut self, cells: [Cell; N]) {
-        assert_eq!(N, self.columns.len(), "a row has a cell for each column");
-        self.rows.push(cells.into());
+    pub fn row(&mut self, cells: impl Into<Vec<Cell>>) {
+        let cells = cells.into();
+        assert_eq!(cells.len(), self.columns.len(), "a row has a cell for each column");
+        self.rows.push(cells);
     }
 
     /// Whether it has no rows.
@@ -152,7 +155,7 @@ impl Table {
         for name in names {
             places.push(place(name).ok_or_else(|| self.unknown(name))?);
         }
-        self.columns = places.iter().map(|place| self.columns[*place]).collect();
+        self.columns = places.iter().map(|place| self.columns[*place].clone()).collect();
         for row in &mut self.rows {
             *row = places.iter().map(|place| row[*place].clone()).collect();
         }
@@ -160,7 +163,7 @@ impl Table {
     }
 
     fn unknown(&self, name: &str) -> Failure {
-        let known: Vec<&str> = self.columns.iter().map(|(name, _)| *name).collect();
+        let known: Vec<&str> = self.columns.iter().map(|(name, _)| name.as_ref()).collect();
         Failure::new(Exit::Usage, format!("no column \"{name}\""))
             .fact("known", known.join(", "))
             .next("--columns with some of these, separated by commas")

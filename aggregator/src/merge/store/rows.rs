@@ -9,8 +9,8 @@ use headwater_protocol::record::Series;
 use super::names::{self, Names};
 use super::{KeyWindow, StoredRow};
 use crate::merge::Write;
-use crate::window::Figures;
-use crate::window::partial::narrow;
+use crate::window::partial::{GroupRow, narrow};
+use crate::window::{Figures, Spread};
 
 /// Series of one row, for a reader: above what one key can have in a shard.
 const SERIES_MAX: usize = 1 << 20;
@@ -20,14 +20,24 @@ const SERIES_MAX: usize = 1 << 20;
 pub(super) struct StoredWindow {
     revision: u32,
     known: u32,
-    rows: BTreeMap<u32, (Figures, u32)>,
+    rows: BTreeMap<u32, Row>,
+}
+
+/// The figures of one series.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Row {
+    figures: Figures,
+    spread: Spread,
+    devices: u32,
 }
 
 impl StoredWindow {
     pub(super) fn of(write: &Write, names: &mut Names<'_>) -> Result<Self, redb::Error> {
         let mut rows = BTreeMap::new();
         for row in &write.rows {
-            rows.insert(names.series(&row.series)?, (row.figures, row.devices));
+            let GroupRow { series, figures, spread, devices } = row;
+            let row = Row { figures: *figures, spread: spread.clone(), devices: *devices };
+            rows.insert(names.series(series)?, row);
         }
         Ok(Self { revision: write.revision, known: write.known, rows })
     }
@@ -40,14 +50,14 @@ impl StoredWindow {
         series: &mut BTreeMap<u32, Arc<Series>>,
     ) -> Result<KeyWindow, redb::Error> {
         let mut rows = Vec::with_capacity(self.rows.len());
-        for (id, (figures, devices)) in self.rows {
+        for (id, Row { figures, spread, devices }) in self.rows {
             let known = match series.get(&id) {
                 Some(known) => Some(Arc::clone(known)),
                 None => names::series_of(transaction, id)?,
             };
             if let Some(known) = known {
                 series.insert(id, Arc::clone(&known));
-                rows.push(StoredRow { series: known, figures, devices });
+                rows.push(StoredRow { series: known, figures, spread, devices });
             }
         }
         rows.sort_by(|one, other| one.series.cmp(&other.series));
@@ -60,14 +70,16 @@ pub(super) fn add(before: Option<StoredWindow>, addition: StoredWindow) -> Store
     let mut sum = before.unwrap_or_default();
     sum.revision = sum.revision.saturating_add(1);
     sum.known = sum.known.max(addition.known);
-    for (id, (figures, devices)) in addition.rows {
-        sum.rows
-            .entry(id)
-            .and_modify(|it| {
+    for (id, more) in addition.rows {
+        match sum.rows.get_mut(&id) {
+            Some(row) => {
+                row.spread.add(row.figures, &more.spread, more.figures);
+                row.figures = row.figures.plus(more.figures);
                 // Whether a device was counted before is not known any more; it mostly was.
-                *it = (it.0.plus(figures), it.1.max(devices));
-            })
-            .or_insert((figures, devices));
+                row.devices = row.devices.max(more.devices);
+            }
+            None => drop(sum.rows.insert(id, more)),
+        }
     }
     sum
 }
@@ -77,10 +89,17 @@ pub(super) fn encode(window: &StoredWindow) -> Vec<u8> {
     put_varint(&mut out, u64::from(window.revision));
     put_varint(&mut out, u64::from(window.known));
     put_varint(&mut out, window.rows.len() as u64);
-    for (id, (figures, devices)) in &window.rows {
+    for (id, row) in &window.rows {
         put_varint(&mut out, u64::from(*id));
-        put_varint(&mut out, u64::from(*devices));
-        figures.encode(&mut out);
+        put_varint(&mut out, u64::from(row.devices));
+        row.figures.encode(&mut out);
+    }
+    // Rows without it are as those of builds that knew no quantiles.
+    if window.rows.values().any(|row| row.spread.is_known()) {
+        for row in window.rows.values() {
+            out.push(u8::from(row.spread.is_known()));
+            row.spread.encode(&mut out);
+        }
     }
     out
 }
@@ -91,7 +110,15 @@ pub(super) fn decode(bytes: &[u8]) -> Result<StoredWindow, DecodeError> {
     let mut rows = BTreeMap::new();
     for _ in 0..reader.length("count of series", SERIES_MAX)? {
         let (id, devices) = (narrow(&mut reader, "series")?, narrow(&mut reader, "devices")?);
-        rows.insert(id, (Figures::decode(&mut reader)?, devices));
+        let figures = Figures::decode(&mut reader)?;
+        rows.insert(id, Row { figures, spread: Spread::Unknown, devices });
+    }
+    if reader.left() > 0 {
+        for row in rows.values_mut() {
+            if reader.u8("whether quantiles are kept")? != 0 {
+                row.spread = Spread::decode(row.figures, &mut reader)?;
+            }
+        }
     }
     reader.finish("figures of a key")?;
     Ok(StoredWindow { revision, known, rows })

@@ -51,7 +51,7 @@ impl Fleet {
         Self { random: Random(20), series: series.into(), values }
     }
 
-    pub(super) fn rules() -> WindowRules {
+    pub(super) fn rules(with_quantiles: bool) -> WindowRules {
         let combinations = COMBINATIONS.map(|it| it.iter().map(|&it| it.to_owned()).collect());
         WindowRules {
             version: 1,
@@ -59,7 +59,8 @@ impl Fleet {
             length_us: 10_000_000,
             lateness_us: 1_000_000,
             keys_max: 10_000,
-            combinations: combinations.into(),
+            combinations: combinations.clone().into(),
+            quantiles: if with_quantiles { combinations.into() } else { Vec::new() },
         }
     }
 
