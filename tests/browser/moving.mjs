@@ -1,6 +1,6 @@
 // Live values move: tiles and charts follow the samples, without a reload.
 
-import { charts, enter, eventually, expectNoFaults, given, live, miss, origin, values, visit } from "./visit.mjs";
+import { charts, enter, eventually, expect, expectNoFaults, given, live, miss, origin, values, visit } from "./visit.mjs";
 
 // Windows are 10 s long; the newest one is drawn while it is open, so something moves far sooner.
 const MOVES_MS = 45_000;
@@ -27,5 +27,13 @@ await visit(async (browser) => {
     const found = await charts(page);
     return drawn.every((before) => lastOf(found, before.metric) > before.last) || miss({ drawn, found });
   }, MOVES_MS);
+  await page.goto(`${origin}/devices/${given.device}?range=24h`);
+  await live(page);
+  const day = await eventually("charts of a day draw points", async () => {
+    const found = await charts(page);
+    return found.length > 0 && found.every((chart) => chart.last > 0) ? found : miss(found);
+  });
+  expect("a day has points of five minutes", day.every(({ last }) => last % 300_000 === 0), day);
+  expect("and says so", (await page.textContent(".hw-charts-head")).includes("1 point = 5 min"), day);
   expectNoFaults(context, "a device that is watched");
 });

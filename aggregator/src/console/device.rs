@@ -6,6 +6,7 @@ mod facts;
 mod ledger;
 mod lines;
 mod plan;
+mod range;
 
 use std::borrow::Cow;
 
@@ -22,10 +23,11 @@ use crate::clock::wall_us;
 use crate::node::DeviceView;
 pub(super) use alerts::{Pulse, pulse};
 use chart::Plotted;
-pub(super) use chart::plotted;
+pub(super) use chart::{plotted, recent};
 use facts::{Facts, Tile};
 pub(super) use facts::{head, tiles};
 pub(super) use lines::{LineSource, Shown};
+pub(super) use range::Range;
 
 /// What is open on the page.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
@@ -61,50 +63,6 @@ impl Tab {
             Self::Ledger => "Ledger",
             Self::Alerts => "Alerts",
         }
-    }
-}
-
-/// How far back charts go.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
-pub(super) enum Range {
-    /// A quarter of an hour.
-    #[default]
-    #[serde(rename = "15m")]
-    Quarter,
-    /// An hour.
-    #[serde(rename = "1h")]
-    Hour,
-    /// As many points as a chart may have, at windows of 10 s.
-    #[serde(rename = "100m")]
-    Most,
-}
-
-impl Range {
-    const ALL: [Self; 3] = [Self::Quarter, Self::Hour, Self::Most];
-
-    fn word(self) -> &'static str {
-        match self {
-            Self::Quarter => "15m",
-            Self::Hour => "1h",
-            Self::Most => "100m",
-        }
-    }
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::Quarter => "Last 15 min",
-            Self::Hour => "Last 1 h",
-            Self::Most => "Last 100 min",
-        }
-    }
-
-    pub(super) fn span_us(self) -> i64 {
-        let minutes = match self {
-            Self::Quarter => 15,
-            Self::Hour => 60,
-            Self::Most => 100,
-        };
-        minutes * 60 * 1_000_000
     }
 }
 
@@ -162,7 +120,8 @@ pub(crate) async fn page(
         Err(response) => return response,
     };
     let (device_word, tab) = (encoded(&device.id.to_string()), asked.tab.word());
-    let mut live = format!("/live?device={device_word}&tab={tab}");
+    let range = asked.range.word();
+    let mut live = format!("/live?device={device_word}&tab={tab}&range={range}");
     if let Open::Logs { next, .. } = &open {
         live.push_str("&from=");
         live.push_str(next);
@@ -188,7 +147,7 @@ async fn opened(
             });
             Open::Overview {
                 tiles: tiles(device, wall_us()),
-                plotted: plotted(node, device, asked.range.span_us()).await?,
+                plotted: plotted(node, device, asked.range).await?,
                 ranges: ranges.collect(),
                 chart: format!("{base}/chart?range={}", asked.range.word()),
             }
@@ -210,7 +169,7 @@ pub(crate) async fn chart(
     Query(asked): Query<Asked>,
 ) -> Response {
     let Some(device) = console.node().device(&name).await else { return super::no_device() };
-    match plotted(console.node(), &device, asked.range.span_us()).await {
+    match plotted(console.node(), &device, asked.range).await {
         Ok(plotted) => Json(plotted).into_response(),
         Err(response) => response,
     }

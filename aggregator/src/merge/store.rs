@@ -184,28 +184,44 @@ impl Store {
     pub fn windows(
         &self,
         (combination, key): (&Combination, &Key),
-        (from_us, to_us): (i64, i64),
+        range: (i64, i64),
         length_us: i64,
     ) -> Result<Vec<KeyWindow>, StoreError> {
+        let mut windows = Vec::new();
+        self.visit((combination, key), range, length_us, |mut window| {
+            window.rows.sort_by(|one, other| one.series.cmp(&other.series));
+            windows.push(window);
+        })?;
+        Ok(windows)
+    }
+
+    /// Shows each of those windows, one after the other, its rows in no particular order.
+    ///
+    /// # Errors
+    /// If they can't be read.
+    pub fn visit(
+        &self,
+        (combination, key): (&Combination, &Key),
+        (from_us, to_us): (i64, i64),
+        length_us: i64,
+        mut show: impl FnMut(KeyWindow),
+    ) -> Result<(), StoreError> {
         self.read("read averages", |transaction| {
             let mut series = BTreeMap::new();
-            let Some(id) = names::key_id(transaction, combination, key)? else {
-                return Ok(Vec::new());
-            };
+            let Some(id) = names::key_id(transaction, combination, key)? else { return Ok(()) };
             let rows = transaction.open_table(ROWS)?;
-            let mut windows = Vec::new();
-            let Some((oldest, _)) = rows.first()? else { return Ok(Vec::new()) };
+            let Some((oldest, _)) = rows.first()? else { return Ok(()) };
             let first = from_us.max(oldest.value().0);
             let mut start_us = first.saturating_add((-first).rem_euclid(length_us));
             while start_us < to_us {
                 if let Some(row) = rows.get((start_us, id))?
                     && let Ok(window) = decode(row.value())
                 {
-                    windows.push(window.named(start_us, transaction, &mut series)?);
+                    show(window.named(start_us, transaction, &mut series)?);
                 }
                 start_us = start_us.saturating_add(length_us);
             }
-            Ok(windows)
+            Ok(())
         })
     }
 

@@ -83,6 +83,8 @@ impl Folder {
                 advertise: ports.intake_reachable().to_string(),
                 enrol: Listen { listen: ports.enrol.to_string() },
             },
+            // Of the few hosts that a folder has, what everybody may ask for.
+            window: WindowSection { quantiles: [["device"]] },
             console: Listen { listen: ports.console.to_string() },
             metrics: Listen { listen: ports.metrics.to_string() },
         };
@@ -171,8 +173,14 @@ pub(super) fn host_name() -> String {
 struct Headwater<'a> {
     node: NodeSection<'a>,
     intake: IntakeSection,
+    window: WindowSection,
     console: Listen,
     metrics: Listen,
+}
+
+#[derive(Serialize)]
+struct WindowSection {
+    quantiles: [[&'static str; 1]; 1],
 }
 
 #[derive(Serialize)]

@@ -1,7 +1,8 @@
-//! Points of charts: a grid of windows with the mean, the smallest, the largest and the count of each.
-//! A window without samples is a hole in the grid, and stays one on the page.
+//! Points of charts: a grid with the mean, the smallest, the largest and the count of each, of a window or of several.
+//! A point without samples is a hole in the grid, and stays one on the page.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -10,12 +11,13 @@ use serde::Serialize;
 use super::super::access::plain;
 use super::super::page::{bits, bytes, clock, percent, plain_text, rate, three};
 use super::plan::{PLANS, Plan, Unit};
+use super::range::Range;
 use crate::clock::wall_us;
 use crate::node::{DeviceView, DeviceWindows, NodeHandle, SeriesPoints};
 use crate::window::SERIES_PER_DEVICE_MAX;
 
 /// Points of a line. Source: CONSOLE page, section 2.
-const WINDOWS_MAX: i64 = 600;
+pub(super) const WINDOWS_MAX: i64 = 600;
 /// Bytes of a label in a legend.
 const LABEL_BYTES_MAX: usize = 48;
 
@@ -24,12 +26,22 @@ const LABEL_BYTES_MAX: usize = 48;
 pub(crate) struct Plotted {
     /// Start of the first window, milliseconds since 1970 UTC.
     pub(crate) from: i64,
-    /// Length of each window in milliseconds.
+    /// How long a point is, in milliseconds.
     pub(crate) step: i64,
     /// Series that the device may have in averages; `None` while it has fewer.
     #[serde(skip)]
     pub(crate) series_most: Option<usize>,
     pub(crate) charts: Vec<Chart>,
+}
+
+impl Plotted {
+    /// How long a point is, in words.
+    pub(super) fn step_text(&self) -> String {
+        match (self.step / 60_000, self.step % 60_000) {
+            (minutes, 0) => format!("{minutes} min"),
+            _ => format!("{} s", self.step / 1_000),
+        }
+    }
 }
 
 /// A chart.
@@ -49,7 +61,7 @@ pub(crate) struct Chart {
     pub(crate) summary: String,
 }
 
-/// A line: one entry per window of the grid, `null` where nothing was sampled.
+/// A line: one entry per point of the grid, `null` where nothing was sampled.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Line {
     pub(crate) label: String,
@@ -59,21 +71,47 @@ pub(crate) struct Line {
     pub(crate) n: Vec<u64>,
 }
 
-/// The charts of a device over the last so many microseconds.
-pub(crate) async fn plotted(
+/// The charts of a device over a range.
+pub(in super::super) async fn plotted(
     node: &NodeHandle,
     device: &DeviceView,
-    span_us: i64,
+    range: Range,
+) -> Result<Plotted, Response> {
+    spanned(node, device, (range.span_us(), range)).await
+}
+
+/// Their newest points: those of the last minute, and the one before the open one.
+pub(in super::super) async fn recent(
+    node: &NodeHandle,
+    device: &DeviceView,
+    range: Range,
+) -> Result<Plotted, Response> {
+    let window_us = signed(node.window_length());
+    let span_us = RECENT_US.max(2 * range.step_us(window_us));
+    spanned(node, device, (span_us, range)).await
+}
+
+/// Windows that a stream sends each second: the open one, and those that late samples may still change.
+const RECENT_US: i64 = 60 * 1_000_000;
+
+fn signed(length: Duration) -> i64 {
+    i64::try_from(length.as_micros()).expect("a window is at most an hour")
+}
+
+async fn spanned(
+    node: &NodeHandle,
+    device: &DeviceView,
+    (span_us, range): (i64, Range),
 ) -> Result<Plotted, Response> {
     let now_us = wall_us();
+    let grid = Grid::new(now_us, span_us, range.step_us(signed(node.window_length())));
     // The open window may begin a little after our clock.
     let to_us = now_us.saturating_add(AHEAD_US);
-    let windows = node.device_windows(device.id, now_us.saturating_sub(span_us), to_us).await;
+    let windows = node.device_windows(device.id, (grid.from_us, to_us), grid.step_us).await;
     let windows = windows.map_err(|error| {
         tracing::warn!(%error, cause = crate::api::chain(&error), "read windows for a chart");
         plain(StatusCode::SERVICE_UNAVAILABLE, "The averages can't be read; the log says why.\n")
     })?;
-    let grid = Grid::new(now_us, span_us, windows.length_us);
     let charts = PLANS.iter().filter_map(|plan| chart(plan, &windows, &grid)).collect();
     let series_most = windows.is_full.then_some(SERIES_PER_DEVICE_MAX);
     Ok(Plotted { from: grid.from_us / 1_000, step: grid.step_us / 1_000, series_most, charts })
@@ -82,7 +120,7 @@ pub(crate) async fn plotted(
 /// How far ahead of ours the corrected time of a window may be and still be drawn.
 const AHEAD_US: i64 = 60 * 1_000_000;
 
-/// Windows by their place.
+/// Points by their place.
 #[derive(Clone, Copy, Debug)]
 struct Grid {
     from_us: i64,
@@ -201,11 +239,13 @@ fn rounded(value: f64) -> f64 {
 fn summary(lines: &[Line], unit: Unit, others: usize, grid: &Grid) -> String {
     let mut text = String::new();
     for line in lines {
-        let means: Vec<f64> = line.mean.iter().copied().flatten().collect();
-        if means.is_empty() {
+        let samples: u64 = line.n.iter().sum();
+        if samples == 0 {
             continue;
         }
-        let mean = means.iter().sum::<f64>() / means.len() as f64;
+        // Of all samples: points may hold as many as they like.
+        let sums = line.mean.iter().zip(&line.n).filter_map(|(mean, n)| Some((*mean)? * *n as f64));
+        let mean = sums.sum::<f64>() / samples as f64;
         let least = line.min.iter().flatten().copied().fold(f64::INFINITY, f64::min);
         let most = line.max.iter().flatten().copied().fold(f64::NEG_INFINITY, f64::max);
         let at = line.max.iter().position(|max| *max == Some(most)).unwrap_or(0);
@@ -260,7 +300,7 @@ mod tests {
     }
 
     fn windows(series: Vec<SeriesPoints>) -> DeviceWindows {
-        DeviceWindows { length_us: STEP, series, ..DeviceWindows::default() }
+        DeviceWindows { series, ..DeviceWindows::default() }
     }
 
     #[test]
@@ -272,6 +312,16 @@ mod tests {
         assert_eq!(line.mean, [None, Some(0.1), Some(0.2), None, Some(0.4)]);
         assert_eq!(line.n, [0, 1, 1, 0, 1]);
         assert!(chart.summary.contains("max 40.0\u{202f}% at 00:00:40"), "{}", chart.summary);
+    }
+
+    #[test]
+    fn the_mean_in_words_is_that_of_all_samples() {
+        let mut busy = series("cpu.busy_ratio", &[], &[(1, 1000), (2, 4000)]);
+        let more = Figures::of(1000).plus(Figures::of(1000));
+        busy.points[0].figures = busy.points[0].figures.plus(more);
+        let grid = Grid::new(2 * STEP + 5, 2 * STEP, STEP);
+        let chart = chart(&PLANS[0], &windows(vec![busy]), &grid).unwrap();
+        assert!(chart.summary.contains("mean 17.5\u{202f}%"), "{}", chart.summary);
     }
 
     #[test]

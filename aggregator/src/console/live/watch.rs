@@ -5,15 +5,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::super::ConsoleHandle;
-use super::super::device::{Tab, head, plotted, pulse, tiles};
+use super::super::device::{Range, Tab, head, pulse, recent, tiles};
 use super::super::devices::{self, Cells};
 use super::super::page::{Verdict, clock};
 use super::events::Events;
 use super::log::Log;
 use crate::clock::wall_us;
-
-/// Windows that a stream sends each second: the open one, and those that late samples may still change.
-const RECENT_US: i64 = 60 * 1_000_000;
 
 /// What a page shows.
 #[derive(Clone, Debug, Deserialize)]
@@ -22,6 +19,8 @@ pub(crate) struct Show {
     device: Option<String>,
     #[serde(default)]
     tab: Tab,
+    #[serde(default)]
+    range: Range,
     /// Where the page's log lines end.
     from: Option<u64>,
     #[serde(default)]
@@ -43,7 +42,7 @@ pub(super) struct Watched {
 
 enum What {
     Devices(devices::Asked),
-    Device { id: String, tab: Tab, log: Option<Box<Log>> },
+    Device { id: String, tab: Tab, range: Range, log: Option<Box<Log>> },
 }
 
 /// What the page has, so that only changes are sent.
@@ -70,7 +69,8 @@ impl Watched {
                 let device = console.node().device(&device).await?;
                 let from = last_id.or(show.from).unwrap_or(u64::MAX);
                 let log = live.map(|live| Box::new(Log::new(console.node(), &device, live, from)));
-                What::Device { id: device.id.to_string(), tab: show.tab, log }
+                let (tab, range) = (show.tab, show.range);
+                What::Device { id: device.id.to_string(), tab, range, log }
             }
         };
         Some(Self { console: console.clone(), sent: Sent::default(), what })
@@ -106,7 +106,7 @@ impl Watched {
                 let count = Count { all: listed.all, found: listed.found, online: listed.online };
                 self.sent.push(events, "count", &count);
             }
-            What::Device { id, tab, log } => {
+            What::Device { id, tab, range, log } => {
                 let Some(device) = self.console.node().device(id).await else { return };
                 if let Some(log) = log {
                     log.flush(events).await;
@@ -118,7 +118,7 @@ impl Watched {
                 }
                 if *tab == Tab::Overview {
                     self.sent.push(events, "tiles", &tiles(&device, now_us));
-                    if let Ok(recent) = plotted(self.console.node(), &device, RECENT_US).await {
+                    if let Ok(recent) = recent(self.console.node(), &device, *range).await {
                         self.sent.push(events, "points", &recent);
                     }
                 }

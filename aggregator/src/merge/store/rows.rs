@@ -42,7 +42,7 @@ impl StoredWindow {
         Ok(Self { revision: write.revision, known: write.known, rows })
     }
 
-    /// With names instead of numbers; `series` holds those that were looked up before.
+    /// With names instead of numbers, in the order of these; `series` holds those that were looked up before.
     pub(super) fn named(
         self,
         start_us: i64,
@@ -60,7 +60,6 @@ impl StoredWindow {
                 rows.push(StoredRow { series: known, figures, spread, devices });
             }
         }
-        rows.sort_by(|one, other| one.series.cmp(&other.series));
         Ok(KeyWindow { start_us, revision: self.revision, known: self.known, rows })
     }
 }
