@@ -14,6 +14,7 @@ mod device;
 mod devices;
 mod live;
 mod page;
+mod sinks;
 
 use std::io;
 use std::net::SocketAddr;
@@ -113,6 +114,9 @@ fn router(console: ConsoleHandle) -> Router {
         .route("/devices", get(devices::page))
         .route("/devices/{device}", get(device::page))
         .route("/devices/{device}/chart", get(device::chart))
+        .route("/sinks", get(sinks::page))
+        .route("/sinks/{sink}/pause", post(sinks::pause))
+        .route("/sinks/{sink}/resume", post(sinks::resume))
         .route("/live", get(live::run))
         .fallback(page::unknown)
         .layer(from_fn_with_state(console.clone(), access::guard))

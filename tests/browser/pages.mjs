@@ -15,6 +15,7 @@ const PAGES = [
   { name: "logs", path: `${device}?tab=logs` },
   { name: "ledger", path: `${device}?tab=ledger` },
   { name: "alerts", path: `${device}?tab=alerts` },
+  { name: "sinks", path: "/sinks" },
 ];
 const LOOKS = [
   { theme: "light", width: 1440 },
@@ -42,6 +43,7 @@ await visit(async (browser) => {
   }
   expect("the dark theme is another one than the light one", backgrounds.dark !== backgrounds.light, backgrounds);
   await choose(first, backgrounds.dark);
+  await pause(first);
 });
 
 async function load(page, { name, path, charts: hasCharts }, { theme, width }) {
@@ -76,6 +78,19 @@ async function choose({ context, page }, dark) {
     expect(`${path}: the chosen theme stays`, found.theme === "dark" && found.background === dark, found);
   }
   expectNoFaults(context, "choosing a theme");
+}
+
+/** A sink is paused by a button, and goes on by another one. */
+async function pause({ context, page }) {
+  await page.goto(`${origin}/sinks`);
+  for (const [button, state] of [["Pause", "Paused"], ["Let it go on", "Running"]]) {
+    await page.click(`button:has-text("${button}")`);
+    await eventually(`the sink is ${state}`, async () => {
+      const found = await page.textContent('[data-value="history.state"] .hw-tile-text');
+      return found === state || miss(found);
+    });
+  }
+  expectNoFaults(context, "pausing a sink");
 }
 
 /** What axe says. It is evaluated as the debugger does, since the page's policy lets no foreign script in. */

@@ -1,6 +1,7 @@
 //! The way to a sink: how it is started, stopped, paused and looked at.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -58,6 +59,8 @@ pub struct SinkHandle {
     commands: Sender<Command>,
     /// Taken by whoever stops it first; a handle can be joined once.
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
+    /// What was written down last. Its thread may still be at a range, and show what was before.
+    paused: Arc<AtomicBool>,
 }
 
 impl SinkHandle {
@@ -75,13 +78,19 @@ impl SinkHandle {
         let driver = Driver::new(options, paused, shown, inbox);
         let thread = std::thread::Builder::new().name(name).spawn(move || driver.run());
         let thread = Arc::new(Mutex::new(Some(thread.map_err(StartError::Thread)?)));
-        Ok(Self { view, store, commands, thread })
+        Ok(Self { view, store, commands, thread, paused: Arc::new(AtomicBool::new(paused)) })
     }
 
     /// How it is.
     #[must_use]
     pub fn view(&self) -> SinkView {
-        self.view.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let mut view = self.view.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match (self.paused.load(Ordering::Acquire), view.state) {
+            (true, _) => view.state = SinkState::Paused,
+            (false, SinkState::Paused) => view.state = SinkState::Running,
+            (false, SinkState::Running | SinkState::Failing | SinkState::Short) => {}
+        }
+        view
     }
 
     /// Stops it until a person lets it go on, also over a restart, or lets it go on.
@@ -91,6 +100,7 @@ impl SinkHandle {
     pub fn set_paused(&self, paused: bool) -> Result<(), StoreError> {
         let name = self.view().name;
         self.store.set_paused(&name, paused)?;
+        self.paused.store(paused, Ordering::Release);
         // It has ended only with the node.
         _ = self.commands.send(if paused { Command::Pause } else { Command::Resume });
         Ok(())

@@ -8,6 +8,7 @@ use super::super::ConsoleHandle;
 use super::super::device::{Range, Tab, head, pulse, recent, tiles};
 use super::super::devices::{self, Cells};
 use super::super::page::{Verdict, clock};
+use super::super::sinks;
 use super::events::Events;
 use super::log::Log;
 use crate::clock::wall_us;
@@ -15,8 +16,10 @@ use crate::clock::wall_us;
 /// What a page shows.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Show {
-    /// Id or name of a device. `None`: a page of the list.
+    /// Id or name of a device. `None`: a page of the list, or of sinks.
     device: Option<String>,
+    /// The page of sinks.
+    sinks: Option<String>,
     #[serde(default)]
     tab: Tab,
     #[serde(default)]
@@ -42,6 +45,7 @@ pub(super) struct Watched {
 
 enum What {
     Devices(devices::Asked),
+    Sinks,
     Device { id: String, tab: Tab, range: Range, log: Option<Box<Log>> },
 }
 
@@ -62,6 +66,7 @@ impl Watched {
         last_id: Option<u64>,
     ) -> Option<Self> {
         let what = match show.device {
+            None if show.sinks.is_some() => What::Sinks,
             None => What::Devices(devices::Asked::new(show.q, show.sort, show.page)),
             Some(device) => {
                 // Before the lines are read: what is applied in the meantime is heard of.
@@ -88,7 +93,9 @@ impl Watched {
     pub(super) async fn listen(&mut self) {
         match &mut self.what {
             What::Device { log: Some(log), .. } => log.listen().await,
-            What::Device { log: None, .. } | What::Devices(_) => std::future::pending().await,
+            What::Device { log: None, .. } | What::Devices(_) | What::Sinks => {
+                std::future::pending().await
+            }
         }
     }
 
@@ -105,6 +112,10 @@ impl Watched {
                 }
                 let count = Count { all: listed.all, found: listed.found, online: listed.online };
                 self.sent.push(events, "count", &count);
+            }
+            What::Sinks => {
+                let tiles = sinks::tiles(&self.console, now_us);
+                self.sent.push(events, "tiles", &tiles);
             }
             What::Device { id, tab, range, log } => {
                 let Some(device) = self.console.node().device(id).await else { return };

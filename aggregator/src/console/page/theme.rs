@@ -69,7 +69,8 @@ fn back(headers: &HeaderMap) -> String {
     let from = from.and_then(|from| from.parse::<Uri>().ok());
     let path = from.as_ref().and_then(|from| from.path_and_query()).map(|it| it.as_str());
     // Two slashes would begin a host.
-    path.filter(|path| path.starts_with("/devices")).unwrap_or("/devices").to_owned()
+    let is_page = |path: &&str| path.starts_with("/devices") || path.starts_with("/sinks");
+    path.filter(is_page).unwrap_or("/devices").to_owned()
 }
 
 #[cfg(test)]
@@ -90,6 +91,7 @@ mod tests {
     fn the_form_leads_back_to_a_page_of_ours_only() {
         let from = |text| back(&HeaderMap::from_iter([(REFERER, HeaderValue::from_static(text))]));
         assert_eq!(from("http://127.0.0.1:1/devices/a?tab=logs"), "/devices/a?tab=logs");
+        assert_eq!(from("http://127.0.0.1:1/sinks"), "/sinks");
         assert_eq!(from("http://127.0.0.1:1//evil.example/"), "/devices");
         assert_eq!(from("no address"), "/devices");
     }

@@ -26,7 +26,6 @@ impl NodeHandle {
         let changing = sink.clone();
         let changed = blocking(move || changing.set_paused(paused)).await;
         changed.unwrap_or(Ok(()))?;
-        let state = if paused { "paused" } else { "running" };
-        Ok(Some(SinkRow { state: state.to_owned(), ..SinkRow::of(&sink.view()) }))
+        Ok(Some(SinkRow::of(&sink.view())))
     }
 }
