@@ -41,20 +41,17 @@ pub(super) fn run(loaded: Loaded, until: Until) -> Result<(), CliError> {
     let ended = runtime.block_on(async {
         let signals = Signals::new(until)?;
         let (stop, shutdown) = shutdown::channel();
-        let agent = run_agent(loaded.config, shutdown);
-        tokio::pin!(agent);
+        // A task of its own: what `block_on` itself waits for is woken through the kernel, also by this very thread.
+        let mut agent = tokio::spawn(run_agent(loaded.config, shutdown));
         let ended = tokio::select! {
-            ended = &mut agent => Some(ended),
+            ended = &mut agent => ended,
             name = signals.any() => {
                 info!(signal = name, "stopping");
                 stop.order();
-                None
+                agent.await
             }
         };
-        match ended {
-            Some(ended) => Ok(ended),
-            None => Ok(agent.await),
-        }
+        Ok(ended.expect("a panic ends the process, and nobody aborts the agent"))
     });
     let ended = ended.map_err(|error: io::Error| CliError::of(Code::Failed, &error))?;
     ended.map_err(|error| CliError::agent(&error))

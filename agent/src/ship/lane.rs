@@ -128,7 +128,7 @@ impl<'a> Driver<'a> {
                     Some(event) => self.handle(event, &mut events).await,
                     None => Err(SessionFault::StreamEnded),
                 },
-                () = tokio::time::sleep_until(wake.into()) => self.look(),
+                () = until(wake) => self.look(),
             };
             if let Err(fault) = handled {
                 return fault;
@@ -185,12 +185,12 @@ impl<'a> Driver<'a> {
         }
     }
 
-    fn wakes_at(&self) -> Instant {
-        let now = Instant::now();
+    /// When to look although nothing comes; `None` if never.
+    fn wakes_at(&self) -> Option<Instant> {
         let sender = self.sender.poll_timeout().map(|at| self.started + at);
         let silence = self.silence.look_at();
         let held = self.held.as_ref().map(|held| held.until);
-        [sender, silence, held].into_iter().flatten().min().unwrap_or(now + IDLE_LOOK)
+        [sender, silence, held].into_iter().flatten().min()
     }
 
     async fn handle(
@@ -373,11 +373,18 @@ impl<'a> Driver<'a> {
     }
 }
 
+/// Waits for a moment; `None` for ever, without a timer.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// A window of rows, the same again that a refusal made void, and a hello.
 const ORDERS_MAX: usize = 2 * limits::IN_FLIGHT_MAX + 2;
 /// Frames that were read and not looked at.
 const EVENTS_MAX: usize = 16;
-const IDLE_LOOK: Duration = Duration::from_secs(60);
 /// FAILURES page, F18.
 const BATCH_SILENCE: Duration = Duration::from_secs(10);
 const HELLO_SILENCE: Duration = Duration::from_secs(60);
