@@ -266,7 +266,9 @@ impl SampleStage {
             last = Some(Instant::now());
             let mut samples = sampler.take(Instant::now);
             samples.extend(status::differences(&self.spool.borrow()));
-            let mut ended = self.writer.tick(clock::wall_us(), samples).is_err();
+            // No two ticks are closer than that: `Schedule::wait`.
+            let lull = self.config.interval / 2;
+            let mut ended = self.writer.tick_before(lull, clock::wall_us(), samples).is_err();
             for fault in sampler.faults() {
                 warn!(fault = &fault as &dyn std::error::Error, "figures are left out");
             }

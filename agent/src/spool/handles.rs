@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
+use std::time::Duration;
 
 use headwater_protocol::chain::{Acked, Resumed, Row};
 use headwater_protocol::identity::Lane;
@@ -66,7 +67,23 @@ impl SpoolWriter {
     /// # Panics
     /// Inside an asynchronous task.
     pub fn tick(&self, time_us: i64, samples: Vec<Sample>) -> Result<(), SpoolClosed> {
-        self.send(Input::Tick { time_us, samples })
+        self.tick_before(Duration::ZERO, time_us, samples)
+    }
+
+    /// As [`tick`](Self::tick), where no other samples come for the time of a lull: no batch waits for any then.
+    ///
+    /// # Errors
+    /// When the spool takes nothing more.
+    ///
+    /// # Panics
+    /// Inside an asynchronous task.
+    pub fn tick_before(
+        &self,
+        lull: Duration,
+        time_us: i64,
+        samples: Vec<Sample>,
+    ) -> Result<(), SpoolClosed> {
+        self.send(Input::Tick { time_us, samples, lull })
     }
 
     /// Says what holds of the device from here on, whole. Told to the ledger at the start, in each

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::SyncSender;
+use std::time::Duration;
 
 use headwater_protocol::chain::{Acked, Resumed};
 use headwater_protocol::position::{Check, SourceId, Stream};
@@ -23,8 +24,8 @@ pub(super) enum Input {
     },
     /// A gap in a file.
     Gap { record: Record, check: Check },
-    /// Samples of the host, all of one moment.
-    Tick { time_us: i64, samples: Vec<Sample> },
+    /// Samples of the host, all of one moment, and for how long no other ones come.
+    Tick { time_us: i64, samples: Vec<Sample>, lull: Duration },
     /// Labels and facts of the device, whole.
     Facts(BTreeMap<String, String>),
     /// Begins a run of a file.

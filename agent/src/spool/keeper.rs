@@ -150,7 +150,10 @@ impl Keeper {
                 let taken = self.bulk.pending.push_record(&self.bulk.chain, record, check, now);
                 self.resync_unless(taken);
             }
-            Input::Tick { time_us, samples } => self.tick(time_us, samples, now),
+            Input::Tick { time_us, samples, lull } => {
+                self.tick(time_us, samples, now);
+                self.live.expect_nothing_for(lull);
+            }
             Input::Facts(facts) => {
                 let facts = text::fitting(facts);
                 if facts != self.state.facts {

@@ -187,6 +187,13 @@ impl LaneSpool {
         self.dirty = true;
     }
 
+    /// Nothing more comes for a time. What waits is sealed at once if it would be sealed before that anyway.
+    pub(super) fn expect_nothing_for(&mut self, lull: Duration) {
+        if lull >= self.settings.seal_after {
+            self.pending.complete();
+        }
+    }
+
     /// When what waits is to be sealed; `None` if nothing waits.
     pub(super) fn due(&self) -> Option<Instant> {
         let gather = Gather {
@@ -195,6 +202,7 @@ impl LaneSpool {
             unsent: self.chain.head().stock().unsent.batches,
             packed: self.expansion.next_packed(self.pending.cost()),
             is_hasty: self.pending.is_hasty(),
+            is_complete: self.pending.is_complete(),
         };
         self.pending.since().map(|since| since + gather.wait())
     }

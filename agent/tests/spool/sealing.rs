@@ -51,6 +51,17 @@ fn a_batch_that_was_just_sealed_is_read_as_it_stands_in_the_file() {
 }
 
 #[test]
+fn samples_wait_for_none_that_come_too_late_for_their_batch() {
+    let wait = std::time::Duration::from_secs(3600);
+    let world = World::with(|config| config.live_seal_after = wait);
+    world.greet(&Node::new(), Lane::Live);
+    world.writer.tick_before(wait / 2, 1, sample(1)).unwrap();
+    world.writer.tick_before(wait, 2, sample(2)).unwrap();
+    world.wait_sealed(Lane::Live, 1);
+    assert_eq!(world.lane(Lane::Live).pending_records, 0, "what came before travels along");
+}
+
+#[test]
 fn what_does_not_compress_is_cut_smaller_and_nothing_of_it_is_lost() {
     let mut node = Node::new();
     let mut world =

@@ -16,6 +16,8 @@ pub(super) struct Gather {
     pub(super) packed: u64,
     /// Whether some of it may not be there to be read again after a crash.
     pub(super) is_hasty: bool,
+    /// Whether nothing more comes before it is sealed anyway.
+    pub(super) is_complete: bool,
 }
 
 impl Gather {
@@ -23,6 +25,9 @@ impl Gather {
     /// line, and small batches cost a link and a disk more than large ones; a file shows lines again after
     /// a crash. Samples are nowhere else, and are wanted at once.
     pub(super) fn wait(self) -> Duration {
+        if self.is_complete {
+            return Duration::ZERO;
+        }
         let has_enough = self.packed >= GATHER_BYTES;
         if self.lane == Lane::Live || self.unsent == 0 || has_enough || self.is_hasty {
             return self.seal_after;
@@ -49,7 +54,8 @@ mod tests {
     fn only_lines_behind_batches_that_are_not_acked_wait_longer() {
         let second = Duration::from_secs(1);
         let (lane, packed) = (Lane::Bulk, GATHER_BYTES - 1);
-        let lines = Gather { lane, seal_after: second, unsent: 1, packed, is_hasty: false };
+        let (is_hasty, is_complete) = (false, false);
+        let lines = Gather { lane, seal_after: second, unsent: 1, packed, is_hasty, is_complete };
         assert_eq!(lines.wait(), second * 10);
         assert_eq!(Gather { unsent: 0, ..lines }.wait(), second, "the lane is drained");
         assert_eq!(Gather { is_hasty: true, ..lines }.wait(), second);
@@ -58,5 +64,6 @@ mod tests {
         let slow = Gather { seal_after: second * 60, ..lines };
         assert_eq!(slow.wait(), second * 60, "never shorter than what was asked for");
         assert_eq!(Gather { seal_after: second * 4, ..lines }.wait(), second * 10);
+        assert_eq!(Gather { is_complete: true, ..slow }.wait(), Duration::ZERO, "for what?");
     }
 }

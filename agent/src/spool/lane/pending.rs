@@ -48,6 +48,7 @@ pub(in crate::spool) struct Pending {
     /// Memory that is held for it, of what all that waits may hold.
     held: usize,
     is_hasty: bool,
+    is_complete: bool,
 }
 
 #[derive(Debug)]
@@ -111,6 +112,16 @@ impl Pending {
     /// What waits may not be there to be read again: a file was rotated or truncated.
     pub(in crate::spool) fn hurry(&mut self) {
         self.is_hasty = !self.items.is_empty();
+    }
+
+    /// Whether it is known that no more comes soon.
+    pub(in crate::spool) fn is_complete(&self) -> bool {
+        self.is_complete
+    }
+
+    /// No more comes soon.
+    pub(in crate::spool) fn complete(&mut self) {
+        self.is_complete = !self.items.is_empty();
     }
 
     /// When the oldest of it arrived; `None` if there is nothing.
