@@ -4,12 +4,16 @@
 //! shard's log brought for one such folder, and is named after the range: whoever writes it again writes the same rows under
 //! the same name. A file is made whole elsewhere and then given its name, so that one that is there is complete; it is never
 //! changed. Each row repeats what earlier records said of its device and source, so that files can be read one by one.
+//!
+//! Once an hour has ended, the files of its folders are merged: a folder is exchanged at once for one that holds the same rows
+//! in fewer files, so that whoever lists it sees each row once.
 
 mod columns;
 mod events;
 mod file;
 mod folder;
 mod gaps;
+mod merge;
 mod samples;
 mod sink;
 mod table;

@@ -17,7 +17,7 @@ mod range;
 mod store;
 mod view;
 
-pub use destination::{Destination, Place, WriteError, Written};
+pub use destination::{Destination, Merged, Place, Settled, WriteError, Written};
 pub use follow::Deliveries;
 pub use handle::{SinkHandle, SinkOptions, StartError};
 pub use known::{Known, Tags};

@@ -12,6 +12,7 @@ use headwater_tests::averages::explored;
 use headwater_tests::comparison::Comparison;
 use headwater_tests::draws::{Draws, seed_of_this_run};
 use headwater_tests::duckdb::{query, table};
+use headwater_tests::faketime::{FakeClock, Shown, true_s};
 use headwater_tests::site::{Site, copy_folder};
 use headwater_tests::waiting::{DEADLINE, until};
 use serde_json::Value;
@@ -70,8 +71,14 @@ fn whatever_is_killed_files_hold_each_line_once_and_the_samples_of_every_average
 
     site.agent.stop();
     wait_until_written(&site);
+    expect_averages(&site);
+    let _ = site.aggregator.expect_clean_audit();
+}
+
+/// Waits until every window is closed: DuckDB makes of the files what the aggregator tells.
+fn expect_averages(site: &Site) {
     until("every window is closed", || {
-        let files = averages(&site);
+        let files = averages(site);
         let told = explored(&site.aggregator, "cpu.busy_ratio", &["device"]);
         let told: Vec<_> = told
             .into_iter()
@@ -80,7 +87,6 @@ fn whatever_is_killed_files_hold_each_line_once_and_the_samples_of_every_average
         assert!(told.iter().all(|it| files.contains(it)), "{told:?} are not in {files:?}");
         told.len() == files.len()
     });
-    let _ = site.aggregator.expect_clean_audit();
 }
 
 #[test]
@@ -153,6 +159,91 @@ fn what_a_restored_aggregator_never_had_is_withdrawn_and_comes_again() {
     assert!(files.join(".withdrawn/table=events").is_dir());
 }
 
+/// Where the aggregator ends while it merges the files of an hour; the one before the last is passed when it starts after that.
+const POINTS_OF_MERGES: [&str; 5] = [
+    "history.merged_file_written",
+    "history.next_folder_complete",
+    "history.folder_exchanged",
+    "history.old_file_deleted",
+    "history.folder_exchanged",
+];
+const HOUR_S: i64 = 3_600;
+
+#[test]
+fn hours_that_have_ended_are_merged_and_hold_each_line_once_wherever_that_was_interrupted() {
+    let seed = seed_of_this_run("history");
+    let mut site = Site::configured(seed, &["alpha", "beta"], CONFIG);
+    let clock = FakeClock::new(&site.path("clock"));
+    let words = clock.wrapper();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    site.agent.set_wrapper(&words);
+    site.aggregator.stop();
+    for (name, value) in clock.variables() {
+        site.aggregator.set_variable(name, &value);
+    }
+    let half_past = HOUR_S + HOUR_S / 2 - true_s() % HOUR_S;
+    clock.set(Shown::Off(half_past));
+    site.aggregator.start_and_wait();
+    site.agent.start();
+    for _ in 0..6 {
+        site.write_and_settle(LINES);
+        std::thread::sleep(Duration::from_millis(1_100));
+    }
+    let ended_at = half_past + HOUR_S;
+    let hour = history(&site.aggregator).join(folder_of_hour("events", half_past));
+    until("an hour has several files", || files_below(&hour).len() >= 4);
+
+    clock.set(Shown::Off(ended_at));
+    for point in POINTS_OF_MERGES {
+        eprintln!("{point}");
+        site.aggregator.kill();
+        site.aggregator.set_variable("HEADWATER_KILL_AT", &format!("{point}:1"));
+        site.aggregator.start();
+        let late = Instant::now() + DEADLINE;
+        while site.aggregator.process().has_ended().is_none() {
+            assert!(Instant::now() < late, "{point} is never passed");
+            site.write(LINES);
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+    site.aggregator.kill();
+    site.aggregator.set_variable("HEADWATER_KILL_AT", "");
+    site.aggregator.start_and_wait();
+    site.settle();
+    for table in ["events", "samples"] {
+        let hour = history(&site.aggregator).join(folder_of_hour(table, half_past));
+        until("the hour is one file of each table", || files_below(&hour).len() == 1);
+    }
+    wait_until_written_by(&site, ended_at);
+    lines_of(&site).expect_exactly_once(&site.witness);
+    assert_eq!(rows(&site, "gaps"), 0, "nothing was lost");
+    assert_eq!(holes(&site), 0, "each line ends where the next one begins");
+    assert_eq!(sink(&site)["apart"], Value::Null);
+    site.agent.stop();
+    wait_until_written_by(&site, ended_at);
+    expect_averages(&site);
+    let _ = site.aggregator.expect_clean_audit();
+}
+
+/// The folder of the hour that a clock shows that is off by so many seconds.
+fn folder_of_hour(table: &str, off_s: i64) -> String {
+    let at = jiff::Timestamp::from_second(true_s() + off_s).unwrap();
+    let at = at.to_zoned(jiff::tz::TimeZone::UTC);
+    format!("table={table}/dt={}/hour={:02}", at.date(), at.hour())
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let mut files = Vec::new();
+    for path in entries.map(|entry| entry.unwrap().path()) {
+        match path.is_dir() {
+            true => files.extend(files_below(&path)),
+            false => files.push(path),
+        }
+    }
+    files
+}
+
 fn history(aggregator: &Aggregator) -> PathBuf {
     aggregator.data().join("history")
 }
@@ -163,7 +254,12 @@ fn sink(site: &Site) -> Value {
 
 /// Waits until all that was applied so far is in files; samples go on coming.
 fn wait_until_written(site: &Site) {
-    let now = jiff::Timestamp::now();
+    wait_until_written_by(site, 0);
+}
+
+/// The same, where the aggregator's clock is off by so many seconds.
+fn wait_until_written_by(site: &Site, off_s: i64) {
+    let now = jiff::Timestamp::from_second(true_s() + off_s).unwrap();
     until("everything is in files", || {
         let sink = sink(site);
         let oldest = sink["oldest"].as_str().map(|at| at.parse::<jiff::Timestamp>().unwrap());

@@ -70,7 +70,7 @@ fn list(output: &Output, rows: &[SinkRow]) -> Result<(), Failure> {
             oldest,
             Cell::number(row.unread_entries),
             row.location.as_str().into(),
-            row.error.as_deref().unwrap_or("-").into(),
+            row.error.as_deref().or(row.apart.as_deref()).unwrap_or("-").into(),
         ]);
     }
     output.rows(rows, table)?;

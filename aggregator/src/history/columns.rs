@@ -13,11 +13,18 @@ const CHUNK: usize = 4_096;
 /// A row group that is being written, column after column in the order of its schema.
 pub(super) struct Columns<'a, 'b, W: Write + Send> {
     group: &'a mut SerializedRowGroupWriter<'b, W>,
+    /// Of the column that was written last.
+    rows: usize,
 }
 
 impl<'a, 'b, W: Write + Send> Columns<'a, 'b, W> {
     pub(super) fn new(group: &'a mut SerializedRowGroupWriter<'b, W>) -> Self {
-        Self { group }
+        Self { group, rows: 0 }
+    }
+
+    /// Rows of the column that was written last; those of all, once it is complete.
+    pub(super) fn rows(&self) -> usize {
+        self.rows
     }
 
     pub(super) fn int32(&mut self, values: impl Iterator<Item = i32>) -> Result<()> {
@@ -52,12 +59,13 @@ impl<'a, 'b, W: Write + Send> Columns<'a, 'b, W> {
 
     fn required<T: DataType>(&mut self, mut values: impl Iterator<Item = T::T>) -> Result<()> {
         self.column::<T>(|column| {
-            let mut chunk = Vec::with_capacity(CHUNK);
+            let (mut chunk, mut rows) = (Vec::with_capacity(CHUNK), 0);
             loop {
                 chunk.extend(values.by_ref().take(CHUNK));
                 if chunk.is_empty() {
-                    return Ok(());
+                    return Ok(rows);
                 }
+                rows += chunk.len();
                 column.write_batch(&chunk, None, None)?;
                 chunk.clear();
             }
@@ -70,14 +78,16 @@ impl<'a, 'b, W: Write + Send> Columns<'a, 'b, W> {
     ) -> Result<()> {
         self.column::<T>(|column| {
             let (mut chunk, mut levels) = (Vec::with_capacity(CHUNK), Vec::with_capacity(CHUNK));
+            let mut rows = 0;
             loop {
                 for value in values.by_ref().take(CHUNK) {
                     levels.push(i16::from(value.is_some()));
                     chunk.extend(value);
                 }
                 if levels.is_empty() {
-                    return Ok(());
+                    return Ok(rows);
                 }
+                rows += levels.len();
                 column.write_batch(&chunk, Some(&levels), None)?;
                 chunk.clear();
                 levels.clear();
@@ -87,10 +97,10 @@ impl<'a, 'b, W: Write + Send> Columns<'a, 'b, W> {
 
     fn column<T: DataType>(
         &mut self,
-        write: impl FnOnce(&mut ColumnWriterImpl<'_, T>) -> Result<()>,
+        write: impl FnOnce(&mut ColumnWriterImpl<'_, T>) -> Result<usize>,
     ) -> Result<()> {
         let mut column = self.group.next_column()?.expect("the schema has a column for each call");
-        write(column.typed::<T>())?;
+        self.rows = write(column.typed::<T>())?;
         column.close()
     }
 }

@@ -1,24 +1,25 @@
 //! A file as bytes: schema, how columns are coded, and what a reader finds in its footer.
 
-use std::fmt::Write as _;
+mod footer;
+
 use std::sync::Arc;
 
 use headwater_protocol::identity::LogId;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::Result;
-use parquet::file::metadata::{KeyValue, SortingColumn};
+use parquet::file::metadata::SortingColumn;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
-use parquet::schema::types::ColumnPath;
+use parquet::schema::types::{ColumnPath, Type, TypePtr};
 
 use super::columns::Columns;
 use super::table::Table;
 use crate::sink::Range;
 
-/// Version of the tables. Columns are only added within one.
-const FORMAT: u32 = 1;
-/// Level of zstd: as fast as the log is written, and most of what higher ones save.
+pub(super) use footer::{Footer, Held, Seal, check_seal};
+
+/// Level of zstd of a range's file: as fast as the log is written, and most of what higher ones save.
 const ZSTD_LEVEL: i32 = 3;
 /// Devices of a shard that a bloom filter has room for without being wrong more often.
 const DEVICES_LIKELY: u64 = 256;
@@ -38,6 +39,7 @@ const SAMPLES: &str = "message samples {
   required int64 run;
   required int64 run_nonce;
   required int64 position;
+  required int64 range_first;
 }";
 
 const EVENTS: &str = "message events {
@@ -55,6 +57,7 @@ const EVENTS: &str = "message events {
   required int64 run_nonce;
   required int64 position;
   optional int64 position_end;
+  required int64 range_first;
 }";
 
 const GAPS: &str = "message gaps {
@@ -73,7 +76,17 @@ const GAPS: &str = "message gaps {
   required int64 run_nonce;
   required int64 position;
   required int64 position_end;
+  required int64 range_first;
 }";
+
+/// The columns of a table.
+pub(super) fn schema(table: Table) -> Result<Type> {
+    parse_message_type(match table {
+        Table::Samples => SAMPLES,
+        Table::Events => EVENTS,
+        Table::Gaps => GAPS,
+    })
+}
 
 /// Columns by which rows are in order, by table.
 fn sorted_by(table: Table) -> &'static [&'static str] {
@@ -83,18 +96,38 @@ fn sorted_by(table: Table) -> &'static [&'static str] {
     }
 }
 
-/// A file of one table. The same rows of the same range have the same bytes.
+/// The file of a range. The same rows of the same range have the same bytes.
 pub(super) fn encode(
     table: Table,
     (log, range): (LogId, &Range),
     write: impl FnOnce(&mut Columns<'_, '_, Vec<u8>>) -> Result<()>,
 ) -> Result<Vec<u8>> {
-    let schema = match table {
-        Table::Samples => SAMPLES,
-        Table::Events => EVENTS,
-        Table::Gaps => GAPS,
-    };
-    let schema = Arc::new(parse_message_type(schema)?);
+    encode_at(ZSTD_LEVEL, table, |columns| {
+        write(columns)?;
+        let rows = columns.rows();
+        columns.int64(std::iter::repeat_n(range.first.0.cast_signed(), rows))?;
+        Ok(Footer::of(log, range, rows as u64))
+    })
+}
+
+/// A file of one table, packed at a level of zstd; what its footer says is known once its rows are written.
+pub(super) fn encode_at(
+    level: i32,
+    table: Table,
+    write: impl FnOnce(&mut Columns<'_, '_, Vec<u8>>) -> Result<Footer>,
+) -> Result<Vec<u8>> {
+    let schema = Arc::new(schema(table)?);
+    let properties = Arc::new(properties(level, table, &schema)?);
+    let mut file = SerializedFileWriter::new(Vec::new(), schema, properties)?;
+    let mut group = file.next_row_group()?;
+    let footer = write(&mut Columns::new(&mut group))?;
+    group.close()?;
+    footer.says().into_iter().for_each(|said| file.append_key_value_metadata(said));
+    Ok(footer::seal(file.into_inner()?))
+}
+
+/// How a table's columns are coded.
+fn properties(level: i32, table: Table, schema: &TypePtr) -> Result<WriterProperties> {
     let column = |name: &str| ColumnPath::from(name);
     let place = |name: &str| schema.get_fields().iter().position(|field| field.name() == name);
     let sorting = sorted_by(table).iter().filter_map(|name| place(name)).map(|at| SortingColumn {
@@ -102,12 +135,10 @@ pub(super) fn encode(
         descending: false,
         nulls_first: false,
     });
-    let sorting = sorting.collect();
     let mut properties = WriterProperties::builder()
         .set_created_by(format!("headwater version {}", env!("CARGO_PKG_VERSION")))
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?))
-        .set_key_value_metadata(Some(says(log, range)))
-        .set_sorting_columns(Some(sorting))
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(level)?))
+        .set_sorting_columns(Some(sorting.collect()))
         .set_max_row_group_row_count(None)
         .set_column_bloom_filter_enabled(column("device"), true)
         .set_column_bloom_filter_max_ndv(column("device"), DEVICES_LIKELY);
@@ -118,7 +149,9 @@ pub(super) fn encode(
             .set_column_encoding(column(name), Encoding::DELTA_BINARY_PACKED);
     }
     // The same in many rows, and nobody's bounds.
-    for name in ["host", "tags", "source", "run_nonce", "clock_shift", "scale", "scaled"] {
+    let unbounded =
+        ["host", "tags", "source", "run_nonce", "clock_shift", "scale", "scaled", "range_first"];
+    for name in unbounded {
         properties =
             properties.set_column_statistics_enabled(column(name), EnabledStatistics::None);
     }
@@ -128,35 +161,66 @@ pub(super) fn encode(
             .set_column_statistics_enabled(column(name), EnabledStatistics::None)
             .set_column_data_page_size_limit(column(name), BODY_PAGE_BYTES);
     }
-    let properties = Arc::new(properties.build());
-    let mut file = SerializedFileWriter::new(Vec::new(), schema, properties)?;
-    let mut group = file.next_row_group()?;
-    write(&mut Columns::new(&mut group))?;
-    group.close()?;
-    file.into_inner()
+    Ok(properties.build())
 }
 
 /// Bytes of bodies that are packed together.
 const BODY_PAGE_BYTES: usize = 4 << 20;
 
-/// What the footer says of where the rows come from.
-fn says(log: LogId, range: &Range) -> Vec<KeyValue> {
-    let hex = |bytes: &[u8]| {
-        bytes.iter().fold(String::new(), |mut text, byte| {
-            // Writing to a string does not fail.
-            _ = write!(text, "{byte:02x}");
-            text
-        })
-    };
-    [
-        ("headwater.format", FORMAT.to_string()),
-        ("headwater.log", hex(&log.0)),
-        ("headwater.shard", range.shard.0.to_string()),
-        ("headwater.generation", range.generation.0.to_string()),
-        ("headwater.first", range.first.0.to_string()),
-        ("headwater.end", range.end.0.to_string()),
-        ("headwater.tip", hex(&range.tip)),
-    ]
-    .map(|(key, value)| KeyValue::new(key.to_owned(), value))
-    .to_vec()
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A sealed file whose groups of rows are those of others of its table, which have one each.
+    pub(in crate::history) fn joined(
+        table: Table,
+        footer: &Footer,
+        files: Vec<Vec<u8>>,
+    ) -> Vec<u8> {
+        use parquet::file::reader::{FileReader, SerializedFileReader};
+
+        let schema = Arc::new(schema(table).unwrap());
+        let properties = Arc::new(properties(ZSTD_LEVEL, table, &schema).unwrap());
+        let mut joined = SerializedFileWriter::new(Vec::new(), schema, properties).unwrap();
+        for bytes in files {
+            let bytes = bytes::Bytes::from(bytes);
+            let reader = SerializedFileReader::new(bytes.clone()).unwrap();
+            let mut group = joined.next_row_group().unwrap();
+            for column in reader.metadata().row_group(0).columns() {
+                let close = parquet::column::writer::ColumnCloseResult {
+                    bytes_written: column.compressed_size().unsigned_abs(),
+                    rows_written: reader.metadata().row_group(0).num_rows().unsigned_abs(),
+                    metadata: column.clone(),
+                    bloom_filter: None,
+                    column_index: None,
+                    offset_index: None,
+                };
+                group.append_column(&bytes, close).unwrap();
+            }
+            group.close().unwrap();
+        }
+        footer.says().into_iter().for_each(|said| joined.append_key_value_metadata(said));
+        footer::seal(joined.into_inner().unwrap())
+    }
+
+    #[test]
+    fn a_file_with_any_byte_altered_or_cut_off_is_not_whole() {
+        let range = Range {
+            shard: headwater_protocol::identity::ShardId(7),
+            generation: headwater_protocol::identity::Generation(1),
+            first: headwater_protocol::identity::Offset(3),
+            end: headwater_protocol::identity::Offset(9),
+            tip: [4; 32],
+            clock_us: 0,
+        };
+        let gaps = crate::history::gaps::Gaps::default();
+        let file = encode(Table::Gaps, (LogId([5; 16]), &range), |to| gaps.write(to)).unwrap();
+        assert_eq!(check_seal(&file), Seal::Whole);
+        for at in 0..file.len() {
+            let mut altered = file.clone();
+            altered[at] ^= 1 << (at % 8);
+            assert_ne!(check_seal(&altered), Seal::Whole, "byte {at}");
+            assert_ne!(check_seal(&file[..at]), Seal::Whole, "cut at {at}");
+        }
+    }
 }

@@ -1,14 +1,17 @@
 //! A folder on a local disk: files that are there whole or not at all, and are never changed.
 
+mod exchange;
+
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use headwater_protocol::identity::ShardId;
 use rustix::fs::{CWD, RenameFlags};
 
-use super::table::FileName;
+use super::table::{FileName, Spot};
+
+pub(super) use exchange::{Change, Retired};
 
 /// Files in the making; queries that name tables do not see them.
 const PARTIAL: &str = ".partial";
@@ -51,12 +54,8 @@ impl Folder {
     /// If it can't be made or written.
     pub fn open(root: &Path) -> Result<Self, FolderError> {
         let folder = Self { root: root.to_owned() };
-        let partial = root.join(PARTIAL);
-        folder.make(&partial)?;
-        for entry in fs::read_dir(&partial).map_err(failed("list", &partial))? {
-            let path = entry.map_err(failed("list", &partial))?.path();
-            fs::remove_file(&path).map_err(failed("delete", &path))?;
-        }
+        folder.make(&folder.partial())?;
+        folder.clear()?;
         Ok(folder)
     }
 
@@ -87,54 +86,91 @@ impl Folder {
             Err(error) => return Err(failed("read", &path)(error)),
         }
         self.make(&folder)?;
-        let partial = self.root.join(PARTIAL).join(name.to_string());
-        let written = || -> io::Result<()> {
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o640)
-                .open(&partial)?;
-            file.write_all(bytes)?;
-            file.sync_all()
-        };
-        written().map_err(failed("write", &partial))?;
+        let partial = self.partial().join(name.to_string());
+        write(&partial, bytes)?;
         rename(&partial, &path).map_err(failed("give its name to", &path))?;
         sync(&folder)?;
         Ok(put)
     }
 
-    /// Sets all files aside of which that is said; how many there were is returned.
-    pub(super) fn withdraw(
-        &self,
-        is_withdrawn: impl Fn(ShardId, FileName) -> bool,
-    ) -> Result<u64, FolderError> {
-        let mut withdrawn = 0;
-        let mut folders = vec![self.root.clone()];
+    /// Files in the making.
+    fn partial(&self) -> PathBuf {
+        self.root.join(PARTIAL)
+    }
+
+    /// Folders of files that there are.
+    pub(super) fn spots(&self) -> Result<Vec<Spot>, FolderError> {
+        let (mut spots, mut folders) = (Vec::new(), vec![self.root.clone()]);
         while let Some(folder) = folders.pop() {
-            let shard = folder.file_name().and_then(|name| name.to_str()?.strip_prefix("shard="));
-            let shard = shard.and_then(|number| number.parse().ok()).map(ShardId);
             for entry in fs::read_dir(&folder).map_err(failed("list", &folder))? {
-                let entry = entry.map_err(failed("list", &folder))?;
-                let name = entry.file_name();
-                let Some(name) = name.to_str() else { continue };
-                match (shard, FileName::parse(name)) {
-                    (Some(shard), Some(name)) if is_withdrawn(shard, name) => {
-                        self.set_aside(&entry.path())?;
-                        withdrawn += 1;
+                let path = entry.map_err(failed("list", &folder))?.path();
+                let below = path.strip_prefix(&self.root).ok().and_then(Path::to_str);
+                match below.and_then(Spot::parse) {
+                    Some(spot) => spots.push(spot),
+                    None if below.is_some_and(|it| it.contains('=')) && path.is_dir() => {
+                        folders.push(path);
                     }
-                    (None, _) if name.contains('=') && entry.path().is_dir() => {
-                        folders.push(entry.path());
-                    }
-                    _ => {}
+                    None => {}
                 }
             }
         }
-        Ok(withdrawn)
+        spots.sort();
+        Ok(spots)
+    }
+
+    /// Files of ours in a folder, and their bytes. None, if it is not there.
+    pub(super) fn list(&self, spot: Spot) -> Result<Vec<(FileName, u64)>, FolderError> {
+        let folder = self.root.join(spot.folder());
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(failed("list", &folder)(error)),
+        };
+        let mut files = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(failed("list", &folder))?;
+            if let Some(name) = entry.file_name().to_str().and_then(FileName::parse) {
+                let about = entry.metadata().map_err(failed("look at", &entry.path()))?;
+                files.push((name, about.len()));
+            }
+        }
+        files.sort();
+        Ok(files)
+    }
+
+    /// Sets a file aside.
+    pub(super) fn withdraw(&self, spot: Spot, name: FileName) -> Result<(), FolderError> {
+        self.set_aside(&self.root.join(spot.folder()).join(name.to_string()))
     }
 
     /// Moves a file to where no query looks, with its folders; under another name, if one of its name is there.
     fn set_aside(&self, path: &Path) -> Result<(), FolderError> {
+        let folder = self.aside(path, rename)?;
+        sync(&folder)?;
+        sync(path.parent().unwrap_or(&self.root))
+    }
+
+    /// Has a file where no query looks as well, under one name or another. Harmless if it is there already.
+    fn keep_aside(&self, path: &Path) -> Result<(), FolderError> {
+        let is_same = |one: &Path, other: &Path| -> io::Result<bool> {
+            let (one, other) = (fs::metadata(one)?, fs::metadata(other)?);
+            Ok((one.dev(), one.ino()) == (other.dev(), other.ino()))
+        };
+        let folder = self.aside(path, |path, to| match fs::hard_link(path, to) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_same(path, to)? => {
+                Ok(())
+            }
+            done => done,
+        })?;
+        sync(&folder)
+    }
+
+    /// Gives a file a name where no query looks, one that is not taken; the folder of it is returned.
+    fn aside(
+        &self,
+        path: &Path,
+        give: impl Fn(&Path, &Path) -> io::Result<()>,
+    ) -> Result<PathBuf, FolderError> {
         let below = path.strip_prefix(&self.root).expect("every file of ours is below the root");
         let aside = self.root.join(WITHDRAWN).join(below);
         let folder = aside.parent().unwrap_or(&self.root);
@@ -144,7 +180,7 @@ impl Folder {
                 0 => aside.clone(),
                 _ => aside.with_extension(format!("{number}.parquet")),
             };
-            match rename(path, &to) {
+            match give(path, &to) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 done => {
                     done.map_err(failed("set aside", path))?;
@@ -152,8 +188,7 @@ impl Folder {
                 }
             }
         }
-        sync(folder)?;
-        sync(path.parent().unwrap_or(&self.root))
+        Ok(folder.to_owned())
     }
 
     /// Makes a folder and those above it, durably.
@@ -180,6 +215,17 @@ impl Folder {
     }
 }
 
+/// Writes a file that has no name that anyone looks for, and returns once it is safe.
+fn write(path: &Path, bytes: &[u8]) -> Result<(), FolderError> {
+    let written = || -> io::Result<()> {
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    written().map_err(failed("write", path))
+}
+
 /// Gives a file another name, unless that name is taken.
 fn rename(from: &Path, to: &Path) -> io::Result<()> {
     match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
@@ -200,9 +246,13 @@ fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FolderEr
 
 #[cfg(test)]
 mod tests {
+    use headwater_protocol::identity::ShardId;
+
+    use super::super::table::{Hour, Kind, Table};
     use super::*;
 
-    const NAME: FileName = FileName { generation: 1, first: 5, end: 9 };
+    const NAME: FileName =
+        FileName { kind: Kind::Range, generation: 1, first: 5, end: 9, ranges: 1 };
     const PLACE: &str = "table=events/dt=2026-11-28/hour=13/shard=07";
 
     #[test]
@@ -225,24 +275,29 @@ mod tests {
     fn what_is_withdrawn_is_what_was_said_and_no_file_of_a_person() {
         let root = tempfile::tempdir().unwrap();
         let folder = Folder::open(root.path()).unwrap();
-        let other = "table=samples/dt=2026-11-28/hour=14/shard=08";
-        for (place, first) in [(PLACE, 1), (PLACE, 5), (PLACE, 9), (other, 9)] {
-            let name = FileName { generation: 1, first, end: first + 1 };
-            folder.put(place, name, b"rows").unwrap();
-        }
-        fs::write(folder.root().join(PLACE).join("a person's.parquet"), b"").unwrap();
-        let beyond = |shard, name: FileName| shard == ShardId(7) && name.first >= 5;
-        assert_eq!(folder.withdraw(beyond).unwrap(), 2);
-        assert_eq!(folder.withdraw(beyond).unwrap(), 0);
-        assert_eq!(fs::read_dir(folder.root().join(PLACE)).unwrap().count(), 2);
-        assert_eq!(fs::read_dir(folder.root().join(other)).unwrap().count(), 1);
+        let spot = Spot { hour: Hour(498_853), table: Table::Events, shard: ShardId(7) };
+        let other = Spot { table: Table::Samples, ..spot };
+        let put = |spot: Spot, first| {
+            let name = FileName { first, end: first + 1, ..NAME };
+            folder.put(&spot.folder(), name, b"rows").unwrap();
+            name
+        };
+        let files = [1, 5, 9].map(|first| put(spot, first));
+        put(other, 9);
+        fs::write(folder.root().join(spot.folder()).join("a person's.parquet"), b"").unwrap();
+        folder.withdraw(spot, files[1]).unwrap();
+        assert_eq!(folder.spots().unwrap(), [other, spot], "nothing that is set aside is found");
+        assert_eq!(folder.list(spot).unwrap(), [(files[0], 4), (files[2], 4)]);
+        assert_eq!(folder.list(Spot { hour: Hour(0), ..spot }).unwrap(), []);
     }
 
     #[test]
     fn what_was_left_unfinished_is_deleted() {
         let root = tempfile::tempdir().unwrap();
         let folder = Folder::open(root.path()).unwrap();
-        fs::write(folder.root().join(PARTIAL).join("g1"), b"half").unwrap();
+        fs::write(folder.partial().join("g1"), b"half").unwrap();
+        fs::create_dir(folder.partial().join("next")).unwrap();
+        fs::write(folder.partial().join("next").join(NAME.to_string()), b"half").unwrap();
         Folder::open(root.path()).unwrap();
         assert_eq!(fs::read_dir(root.path().join(PARTIAL)).unwrap().count(), 0);
     }

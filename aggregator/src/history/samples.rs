@@ -122,6 +122,12 @@ struct SortedSeries {
     points: Vec<Point>,
 }
 
+impl SortedSeries {
+    fn place(&self) -> (&[u8], &[u8], u8) {
+        (self.metric.data(), self.labels.data(), self.scale)
+    }
+}
+
 /// An origin as values.
 pub(super) struct Said {
     pub(super) host: ByteArray,
@@ -148,15 +154,16 @@ impl Said {
 
 impl Sorted {
     fn of((id, of_device): (DeviceId, OfDevice)) -> Self {
-        let mut series = of_device.series;
-        series.sort_by(|(one, _), (other, _)| one.cmp(other));
-        let series = series.into_iter().map(|(series, mut points)| {
+        let series = of_device.series.into_iter().map(|(series, mut points)| {
             points.sort();
             let (metric, labels) = (text(&series.metric), object(&series.labels));
             SortedSeries { metric, labels, scale: series.scale, points }
         });
+        let mut series: Vec<SortedSeries> = series.collect();
+        // By what a reader sees, which is what the file says it is in order of.
+        series.sort_by(|one, other| one.place().cmp(&other.place()));
         let origins = of_device.origins.iter().map(Said::of).collect();
-        Self { id: text(&id.to_string()), series: series.collect(), origins }
+        Self { id: text(&id.to_string()), series, origins }
     }
 
     fn rows(&self) -> impl Iterator<Item = (&Self, &SortedSeries, &Point)> {

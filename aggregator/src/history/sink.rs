@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use headwater_protocol::body::Body;
 use headwater_protocol::header::Header;
@@ -11,13 +12,16 @@ use parquet::errors::ParquetError;
 
 use super::events::Events;
 use super::file::encode;
-use super::folder::{Folder, Put};
+use super::folder::{Folder, FolderError, Put};
 use super::gaps::{self, Gaps};
+use super::merge::{MergeError, Merger};
 use super::samples::{Origin, Samples};
-use super::table::{FileName, Hour, Table};
+use super::table::{FileName, Hour, Kind, Spot, Table};
 use crate::fold::AppliedBatch;
 use crate::killpoint;
-use crate::sink::{Deliveries, Destination, Known, Place, Range, WriteError, Written};
+use crate::sink::{
+    Deliveries, Destination, Known, Merged, Place, Range, Settled, WriteError, Written,
+};
 use crate::window::ClockOffset;
 
 /// Hours that one range may have files of. What is of still others lies in the hour in which it came: clocks that are all
@@ -31,22 +35,23 @@ pub struct Parquet {
     log: LogId,
     /// `None` until it was opened once: a disk that is not there yet holds up nothing but its sink.
     folder: Option<Folder>,
+    merger: Merger,
 }
 
 impl Parquet {
     /// Files of a log, in a folder.
     #[must_use]
     pub fn new(root: PathBuf, log: LogId) -> Self {
-        Self { root, log, folder: None }
+        Self { root, log, folder: None, merger: Merger::new(log) }
     }
 
-    fn folder(&mut self) -> Result<&Folder, WriteError> {
+    fn folder(&mut self) -> Result<Folder, WriteError> {
         if self.folder.is_none() {
             let opened = Folder::open(&self.root);
             let at = self.root.display().to_string();
             self.folder = Some(opened.map_err(|error| WriteError::new("open", at, error))?);
         }
-        Ok(self.folder.as_ref().expect("it was just opened"))
+        Ok(self.folder.clone().expect("it was just opened"))
     }
 
     fn put(
@@ -56,14 +61,21 @@ impl Parquet {
         encoded: Result<Vec<u8>, ParquetError>,
         written: &mut Written,
     ) -> Result<(), WriteError> {
-        let (place, name) = (table.folder(hour, range.shard), FileName::of(range));
+        let spot = Spot { hour, table, shard: range.shard };
+        let (place, name) = (spot.folder(), FileName::of(range));
         let at = || format!("{place}/{name}");
         let bytes = encoded.map_err(|error| WriteError::new("encode", at(), error))?;
-        let put = self.folder()?.put(&place, name, &bytes);
+        let folder = self.folder()?;
+        let is_merged = self.merger.holds(&folder, spot, name);
+        if is_merged.map_err(|error| WriteError::new("look for", at(), error))? {
+            return Ok(());
+        }
+        let put = folder.put(&place, name, &bytes);
         let put = put.map_err(|error| WriteError::new("write", at(), error))?;
         if put == Put::Replaced {
             tracing::warn!(file = at(), "another file of this name was there: it is set aside");
         }
+        self.merger.note(spot);
         killpoint::pass("history.file_written");
         written.pieces += 1;
         written.bytes += bytes.len() as u64;
@@ -107,17 +119,61 @@ impl Destination for Parquet {
     }
 
     fn withdraw(&mut self, places: &BTreeMap<ShardId, Place>) -> Result<u64, WriteError> {
-        let withdrawn = self.folder()?.withdraw(|shard, name| match places.get(&shard) {
-            Some(place) => {
-                let at = place.from.end.0;
-                let is_begun = name.first == at && place.begun.is_some_and(|it| it.0 == name.end);
-                name.end > at && !is_begun
+        let folder = self.folder()?;
+        let at = || self.root.display().to_string();
+        let failed = |error: FolderError| WriteError::new("withdraw files from", at(), error);
+        let mut withdrawn = 0;
+        for spot in folder.spots().map_err(failed)? {
+            let place = places.get(&spot.shard);
+            let mut is_left = false;
+            for (name, _) in folder.list(spot).map_err(failed)? {
+                if is_kept(name, place) {
+                    is_left |= name.kind != Kind::Full;
+                    continue;
+                }
+                if name.kind == Kind::Range {
+                    folder.withdraw(spot, name).map_err(failed)?;
+                } else {
+                    // What is begun is written again: a merged file is not asked for it.
+                    let written = place.map_or(0, |place| place.from.end.0);
+                    let cut = self.merger.cut(
+                        &folder,
+                        (spot, name),
+                        |held| held.end <= written,
+                        Instant::now(),
+                    );
+                    let at = || format!("{}/{name}", spot.folder());
+                    cut.map_err(|error| WriteError::new("withdraw rows from", at(), error))?;
+                }
+                withdrawn += 1;
             }
-            None => true,
-        });
-        let at = self.root.display().to_string();
-        withdrawn.map_err(|error| WriteError::new("withdraw files from", at, error))
+            if is_left {
+                self.merger.note(spot);
+            }
+        }
+        Ok(withdrawn)
     }
+
+    fn merge(
+        &mut self,
+        settled: &BTreeMap<ShardId, Settled>,
+    ) -> Result<Option<Merged>, WriteError> {
+        let folder = self.folder()?;
+        let merged = self.merger.step(&folder, settled, Instant::now());
+        merged.map_err(|(spot, error): (Option<Spot>, MergeError)| {
+            let at = spot.map_or_else(|| self.root.display().to_string(), Spot::folder);
+            WriteError::new("merge", at, error)
+        })
+    }
+}
+
+/// Whether the log has all that a file holds, by where the sink stands in its shard.
+fn is_kept(name: FileName, place: Option<&Place>) -> bool {
+    let Some(place) = place else { return false };
+    let at = place.from.end.0;
+    let is_range = name.kind == Kind::Range;
+    let is_begun = is_range && name.first == at && place.begun.is_some_and(|it| it.0 == name.end);
+    name.end <= at || is_begun
 }
 
 /// Rows of a range, by table and hour.

@@ -61,35 +61,101 @@ impl Table {
     }
 }
 
-/// What a file of a range is called.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// A folder of files: of a table, an hour and a shard.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) struct Spot {
+    pub(super) hour: Hour,
+    pub(super) table: Table,
+    pub(super) shard: ShardId,
+}
+
+impl Spot {
+    /// The folder, below that of the history.
+    pub(super) fn folder(self) -> String {
+        self.table.folder(self.hour, self.shard)
+    }
+
+    /// What the path of a folder says. `None` if it is none of ours.
+    pub(super) fn parse(folder: &str) -> Option<Self> {
+        let mut parts = folder.split('/');
+        let mut value = |key: &str| parts.next()?.strip_prefix(key)?.strip_prefix('=');
+        let table = value("table")?;
+        let table = Table::ALL.into_iter().find(|it| it.name() == table)?;
+        let day: jiff::civil::Date = value("dt")?.parse().ok()?;
+        let of_day: i8 = value("hour")?.parse().ok()?;
+        let shard = ShardId(value("shard")?.parse().ok()?);
+        let at = day.to_datetime(jiff::civil::Time::new(of_day, 0, 0, 0).ok()?);
+        let at = at.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp();
+        let spot = Self { hour: Hour(at.as_second().div_euclid(3_600)), table, shard };
+        (spot.folder() == folder).then_some(spot)
+    }
+}
+
+/// What a file is called.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) struct FileName {
+    pub(super) kind: Kind,
     pub(super) generation: u64,
     pub(super) first: u64,
     pub(super) end: u64,
+    /// Ranges that it holds rows of, so that a file that is merged again has another name than before.
+    pub(super) ranges: u64,
+}
+
+/// What a file holds.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) enum Kind {
+    /// What one range brought.
+    Range,
+    /// What several ranges brought, all of them between first entry and end; its footer says which.
+    Merged,
+    /// The same, and so much of it that it is merged no more.
+    Full,
+}
+
+impl Kind {
+    const ALL: [Self; 3] = [Self::Range, Self::Merged, Self::Full];
+
+    fn letter(self) -> char {
+        match self {
+            Self::Range => 'g',
+            Self::Merged => 'm',
+            Self::Full => 'f',
+        }
+    }
 }
 
 impl FileName {
     pub(super) fn of(range: &Range) -> Self {
-        Self { generation: range.generation.0, first: range.first.0, end: range.end.0 }
+        let (generation, first, end) = (range.generation.0, range.first.0, range.end.0);
+        Self { kind: Kind::Range, generation, first, end, ranges: 1 }
     }
 
     /// What a name says. `None` if it is not of a file of ours.
     pub(super) fn parse(name: &str) -> Option<Self> {
+        let kind = Kind::ALL.into_iter().find(|kind| name.starts_with(kind.letter()))?;
         let (generation, range) =
-            name.strip_suffix(".parquet")?.strip_prefix('g')?.split_once('-')?;
+            name.strip_suffix(".parquet")?.strip_prefix(kind.letter())?.split_once('-')?;
         let (first, end) = range.split_once('-')?;
+        let (end, ranges) = match kind {
+            Kind::Range => (end, "1"),
+            Kind::Merged | Kind::Full => end.split_once('-')?,
+        };
         let number = |text: &str| text.parse().ok();
-        let parsed =
-            Self { generation: number(generation)?, first: number(first)?, end: number(end)? };
+        let (generation, first, end) = (number(generation)?, number(first)?, number(end)?);
+        let parsed = Self { kind, generation, first, end, ranges: number(ranges)? };
         (parsed.to_string() == name).then_some(parsed)
     }
 }
 
 impl fmt::Display for FileName {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { generation, first, end } = self;
-        write!(out, "g{generation}-{first:012}-{end:012}.parquet")
+        let Self { kind, generation, first, end, ranges } = self;
+        write!(out, "{}{generation}-{first:012}-{end:012}", kind.letter())?;
+        match kind {
+            Kind::Range => write!(out, ".parquet"),
+            Kind::Merged | Kind::Full => write!(out, "-{ranges}.parquet"),
+        }
     }
 }
 
@@ -102,12 +168,37 @@ mod tests {
         let hour = Hour::of(1_795_874_399_999_999);
         let folder = Table::Samples.folder(hour, ShardId(7));
         assert_eq!(folder, "table=samples/dt=2026-11-28/hour=13/shard=07");
-        let name = FileName { generation: 1, first: 123, end: 456 };
-        assert_eq!(name.to_string(), "g1-000000000123-000000000456.parquet");
-        assert_eq!(FileName::parse(&name.to_string()), Some(name));
-        for other in ["", "g1-1-2.parquet", "x.parquet", "g1-000000000123-000000000456.parquet.tmp"]
-        {
+        let named = |kind| FileName { kind, generation: 1, first: 123, end: 456, ranges: 1 };
+        assert_eq!(named(Kind::Range).to_string(), "g1-000000000123-000000000456.parquet");
+        let merged = FileName { ranges: 60, ..named(Kind::Merged) };
+        assert_eq!(merged.to_string(), "m1-000000000123-000000000456-60.parquet");
+        assert_eq!(FileName::parse(&merged.to_string()), Some(merged));
+        for name in Kind::ALL.map(named) {
+            assert_eq!(FileName::parse(&name.to_string()), Some(name));
+        }
+        for other in [
+            "",
+            "g1-1-2.parquet",
+            "x.parquet",
+            "g1-000000000123-000000000456.parquet.tmp",
+            "m1-000000000123-000000000456.parquet",
+        ] {
             assert_eq!(FileName::parse(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_folder_says_what_it_is_of() {
+        for hour in [Hour(0), Hour(-1), Hour::of(1_795_874_399_999_999)] {
+            let spot = Spot { hour, table: Table::Gaps, shard: ShardId(7) };
+            assert_eq!(Spot::parse(&spot.folder()), Some(spot));
+        }
+        let day = "table=events/dt=2026-11-28";
+        for other in [day, "table=other/dt=2026-11-28/hour=13/shard=07"] {
+            assert_eq!(Spot::parse(other), None, "{other}");
+        }
+        for other in ["hour=24/shard=07", "hour=13/shard=7", "hour=13/shard=07/more"] {
+            assert_eq!(Spot::parse(&format!("{day}/{other}")), None, "{other}");
         }
     }
 

@@ -21,6 +21,12 @@ pub struct SinkMetrics {
     pub write_seconds: Family<SinkLabel, Counter<f64, AtomicU64>>,
     /// Pieces that were taken back because the log lost what they hold.
     pub withdrawn: Family<SinkLabel, Counter>,
+    /// Pieces that were put together.
+    pub merged: Family<SinkLabel, Counter>,
+    /// Bytes that they took.
+    pub merged_before: Family<SinkLabel, Counter>,
+    /// Bytes of what they became.
+    pub merged_after: Family<SinkLabel, Counter>,
     /// Age of the oldest record that is not written.
     pub lag_seconds: Family<SinkLabel, Gauge<f64, AtomicU64>>,
     /// Tries that failed, by what stood in the way.
@@ -39,7 +45,7 @@ pub struct SinkLabel {
 pub struct SinkErrorLabel {
     /// Its name.
     pub sink: String,
-    /// `write`, `log` or `store`.
+    /// `write`, `log`, `store` or `merge`.
     pub kind: &'static str,
 }
 
@@ -51,6 +57,9 @@ impl SinkMetrics {
             bytes: Family::default(),
             write_seconds: Family::default(),
             withdrawn: Family::default(),
+            merged: Family::default(),
+            merged_before: Family::default(),
+            merged_after: Family::default(),
             lag_seconds: Family::default(),
             errors: Family::default(),
         };
@@ -62,6 +71,7 @@ impl SinkMetrics {
         registry.register_with_unit("write", "Time spent on writing", Unit::Seconds, write);
         let help = "Pieces taken back, as the log lost what they hold";
         registry.register("withdrawn", help, metrics.withdrawn.clone());
+        metrics.register_merges(registry);
         let lag = metrics.lag_seconds.clone();
         let help = "Age of the oldest record that is not written";
         registry.register_with_unit("lag", help, Unit::Seconds, lag);
@@ -71,5 +81,14 @@ impl SinkMetrics {
             metrics.errors.clone(),
         );
         metrics
+    }
+
+    fn register_merges(&self, registry: &mut Registry) {
+        registry.register("merged", "Pieces put together", self.merged.clone());
+        let (before, after) = (self.merged_before.clone(), self.merged_after.clone());
+        let help = "Bytes of pieces that were put together";
+        registry.register_with_unit("merged_before", help, Unit::Bytes, before);
+        let help = "Bytes of what pieces became that were put together";
+        registry.register_with_unit("merged_after", help, Unit::Bytes, after);
     }
 }

@@ -30,6 +30,40 @@ pub trait Destination: fmt::Debug + Send {
     /// # Errors
     /// If it is not certain that all of it is taken back.
     fn withdraw(&mut self, places: &BTreeMap<ShardId, Place>) -> Result<u64, WriteError>;
+
+    /// Puts together what many ranges wrote, a bounded part of it: called between ranges, when none is complete. `settled` says
+    /// of each shard what is safe. `None` if there is nothing to put together, as for a destination that has no need to.
+    ///
+    /// # Errors
+    /// If something stays apart. All of it is there as before, and what else can be put together is, the next times.
+    fn merge(
+        &mut self,
+        _settled: &BTreeMap<ShardId, Settled>,
+    ) -> Result<Option<Merged>, WriteError> {
+        Ok(None)
+    }
+}
+
+/// What of a shard is written for good.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Settled {
+    /// All entries before this one, the cursor.
+    pub end: Offset,
+    /// The log's time up to which all is: of what is not written, the beginning; else of the last entry that is read.
+    pub clock_us: i64,
+}
+
+/// What was put together.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Merged {
+    /// Where.
+    pub place: String,
+    /// Pieces that are one now.
+    pub pieces: u64,
+    /// Bytes that they took.
+    pub bytes_before: u64,
+    /// Bytes that it takes.
+    pub bytes_after: u64,
 }
 
 /// Where a sink stands in a shard.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use headwater_protocol::identity::{Generation, Offset, ShardId};
 
-use super::destination::{Place, WriteError, Written};
+use super::destination::{Place, Settled, WriteError, Written};
 use super::follow::{FollowError, Follower, Step};
 use super::handle::SinkOptions;
 use super::range::{Planned, Range};
@@ -27,6 +27,14 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 const WAIT_FIRST: Duration = Duration::from_millis(500);
 /// The longest wait after an error.
 const WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// After putting pieces together a sink waits so many times as long as that took: it takes at most a fifth of a processor.
+const MERGE_REST: u32 = 4;
+/// The least wait after pieces could not be put together.
+const MERGE_WAIT: Duration = Duration::from_secs(30);
+
+/// Places of which it is remembered why their pieces stay apart.
+const APART_MAX: usize = 256;
 
 /// What a sink is told.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -71,6 +79,10 @@ pub(super) struct Driver {
     /// Whether it is known where each shard was left.
     is_prepared: bool,
     tries: u32,
+    /// When pieces are put together again.
+    merges_from: Instant,
+    /// What stays apart, and why.
+    apart: BTreeMap<String, String>,
     inbox: Receiver<Command>,
 }
 
@@ -82,9 +94,19 @@ impl Driver {
         inbox: Receiver<Command>,
     ) -> Self {
         let shards = options.log.shards().shards().collect();
-        let followers = BTreeMap::new();
-        let (planned, is_prepared, tries) = (None, false, 0);
-        Self { options, shards, followers, planned, view, paused, is_prepared, tries, inbox }
+        Self {
+            options,
+            shards,
+            followers: BTreeMap::new(),
+            planned: None,
+            view,
+            paused,
+            is_prepared: false,
+            tries: 0,
+            merges_from: Instant::now(),
+            apart: BTreeMap::new(),
+            inbox,
+        }
     }
 
     pub(super) fn run(mut self) {
@@ -119,6 +141,8 @@ impl Driver {
             Err(_) => (jittered(self.tries), SinkState::Failing),
         };
         match done {
+            // Nothing waits to be written.
+            Ok(false) if state == SinkState::Running => self.merge(),
             Ok(_) => {}
             Err(trouble) => self.note_trouble(&trouble),
         }
@@ -236,6 +260,53 @@ impl Driver {
         options.log.hold(name, range.shard, range.end);
         follower.note_written(known);
         Ok(written)
+    }
+
+    /// Has pieces put together, if it is time to. What stays apart is in nobody's way.
+    fn merge(&mut self) {
+        let begun = Instant::now();
+        if begun < self.merges_from {
+            return;
+        }
+        let settled = self.followers.iter().map(|(shard, follower)| {
+            let (end, clock_us) = follower.planner().settled();
+            (*shard, Settled { end, clock_us })
+        });
+        let (name, metrics) = (&self.options.name, &self.options.metrics);
+        let (merged, mut rest) =
+            (self.options.destination.merge(&settled.collect()), Duration::ZERO);
+        match merged {
+            Ok(Some(merged)) => {
+                let label = label(name);
+                metrics.merged.get_or_create(&label).inc_by(merged.pieces);
+                metrics.merged_before.get_or_create(&label).inc_by(merged.bytes_before);
+                metrics.merged_after.get_or_create(&label).inc_by(merged.bytes_after);
+                tracing::debug!(sink = name, ?merged, "pieces are put together");
+                self.apart.remove(&merged.place);
+                self.view.lock().unwrap_or_else(PoisonError::into_inner).merged += merged.pieces;
+            }
+            Ok(None) => return,
+            Err(error) => {
+                let text = chain(&error);
+                let label = SinkErrorLabel { sink: name.clone(), kind: "merge" };
+                metrics.errors.get_or_create(&label).inc();
+                if self.apart.get(&error.at) != Some(&text) {
+                    tracing::warn!(
+                        sink = name,
+                        error = text,
+                        "pieces stay apart; all rows are there"
+                    );
+                }
+                self.apart.insert(error.at, text);
+                if self.apart.len() > APART_MAX {
+                    self.apart.pop_first();
+                }
+                rest = MERGE_WAIT;
+            }
+        }
+        self.merges_from = Instant::now() + rest.max(begun.elapsed() * MERGE_REST);
+        let apart = self.apart.values().next().cloned();
+        self.view.lock().unwrap_or_else(PoisonError::into_inner).apart = apart;
     }
 
     fn note_written(&mut self, written: &Written, took: Duration) {

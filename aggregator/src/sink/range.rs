@@ -119,6 +119,11 @@ impl Planner {
         Planned { range, applied: std::mem::take(&mut self.applied), records }
     }
 
+    /// Where the last range ended, and the log's time up to which all is in ranges.
+    pub(super) fn settled(&self) -> (Offset, i64) {
+        (self.open.first, self.begun_us.unwrap_or(self.open.clock_us))
+    }
+
     /// Records of the range that is not complete.
     pub(super) fn records(&self) -> u64 {
         self.weight.records
@@ -192,6 +197,10 @@ mod tests {
         assert_eq!(found[0].applied, [Offset(1), Offset(3)]);
         assert_eq!(found[0].range.clock_us, 59, "a stamp that goes back does not count");
         assert_eq!(planner.records(), 0);
+        assert_eq!(planner.settled(), (Offset(10), 400), "time goes on where nothing is applied");
+        assert!(planner.take(seen(11, 401, 1, Some((1, 1)))).is_none());
+        assert!(planner.take(seen(12, 419, 1, None)).is_none());
+        assert_eq!(planner.settled(), (Offset(10), 401), "up to what is not written yet");
     }
 
     #[test]

@@ -27,6 +27,10 @@ pub struct SinkView {
     pub rows: u64,
     /// Bytes written since the node started.
     pub bytes: u64,
+    /// Pieces put together since the node started.
+    pub merged: u64,
+    /// Why something that should be put together stays apart: the last reason, of what still does. `None` if nothing does.
+    pub apart: Option<String>,
     /// The last error. `None` if there was none since it last wrote.
     pub error: Option<SinkError>,
 }
@@ -46,6 +50,8 @@ impl SinkView {
             ranges: 0,
             rows: 0,
             bytes: 0,
+            merged: 0,
+            apart: None,
             error: None,
         }
     }

@@ -30,6 +30,12 @@ pub struct SinkRow {
     pub rows: u64,
     /// Bytes written since the aggregator started.
     pub bytes: u64,
+    /// Files put together since the aggregator started.
+    #[serde(default)]
+    pub merged: u64,
+    /// Why files that should be put together stay apart; `null` if none do.
+    #[serde(default)]
+    pub apart: Option<String>,
     /// What its last try failed at; `null` if it did not.
     pub error: Option<String>,
     /// When that was.
@@ -52,6 +58,8 @@ impl SinkRow {
             ranges: view.ranges,
             rows: view.rows,
             bytes: view.bytes,
+            merged: view.merged,
+            apart: view.apart.clone(),
             error: view.error.as_ref().map(|error| error.text.clone()),
             error_at: view.error.as_ref().map(|error| Moment(error.at_us)),
             tries: view.error.as_ref().map_or(0, |error| error.tries),
