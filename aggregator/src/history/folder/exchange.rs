@@ -60,21 +60,10 @@ impl Folder {
         let folder = self.root.join(change.spot.folder());
         let next = self.partial().join(NEXT);
         make_empty(&next)?;
-        let (name, bytes) = change.made;
-        write(&next.join(name.to_string()), bytes)?;
-        killpoint::pass("history.merged_file_written");
-        if change.keeps_aside {
-            let gone = change.gone.iter().map(|name| folder.join(name.to_string()));
-            gone.into_iter().try_for_each(|path| self.keep_aside(&path))?;
-        }
-        let before = names(&folder)?;
-        let gone: BTreeSet<OsString> =
-            change.gone.iter().map(|name| name.to_string().into()).collect();
-        for kept in before.difference(&gone) {
-            let (from, to) = (folder.join(kept), next.join(kept));
-            fs::hard_link(&from, &to).map_err(failed("have in its next folder", &from))?;
-        }
-        sync(&next)?;
+        let before = self.fill(&next, &folder, change).inspect_err(|_| {
+            // It takes room, which may be what is lacking. What is left of it goes at the next attempt.
+            _ = remove(&next);
+        })?;
         killpoint::pass("history.next_folder_complete");
         exchange(&next, &folder).map_err(|error| failed("exchange", &folder)(error.into()))?;
         killpoint::pass("history.folder_exchanged");
@@ -91,6 +80,31 @@ impl Folder {
         let retired = retired.expect("there are more numbers than folders");
         fs::rename(&next, &retired).map_err(failed("set aside", &next))?;
         Ok(Retired(retired))
+    }
+
+    /// Fills a folder with what another one is to hold; what that one holds is returned.
+    fn fill(
+        &self,
+        next: &Path,
+        folder: &Path,
+        change: &Change<'_>,
+    ) -> Result<BTreeSet<OsString>, FolderError> {
+        let (name, bytes) = change.made;
+        write(&next.join(name.to_string()), bytes)?;
+        killpoint::pass("history.merged_file_written");
+        if change.keeps_aside {
+            let gone = change.gone.iter().map(|name| folder.join(name.to_string()));
+            gone.into_iter().try_for_each(|path| self.keep_aside(&path))?;
+        }
+        let before = names(folder)?;
+        let gone: BTreeSet<OsString> =
+            change.gone.iter().map(|name| name.to_string().into()).collect();
+        for kept in before.difference(&gone) {
+            let (from, to) = (folder.join(kept), next.join(kept));
+            fs::hard_link(&from, &to).map_err(failed("have in its next folder", &from))?;
+        }
+        sync(next)?;
+        Ok(before)
     }
 
     /// Deletes what was there before a change.

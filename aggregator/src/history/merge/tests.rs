@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use headwater_protocol::identity::{DeviceId, Generation, Lane, Offset};
 use headwater_protocol::position::{Run, SourceId, Stream};
@@ -267,6 +268,56 @@ fn files_of_another_log_of_older_builds_and_of_persons_stay_as_they_are() {
     assert_eq!(history.names(Table::Gaps).len(), 4);
     assert_eq!(fs::read(events.join("a person's.parquet")).unwrap(), b"notes");
     assert_eq!(history.names(Table::Events).len(), 1, "it does not hinder");
+}
+
+#[test]
+fn whoever_lists_and_reads_meanwhile_finds_each_row_once_or_is_told() {
+    const HOURS: i64 = 30;
+    let history = History::new();
+    for hour in (0..HOURS).map(|more| Hour(HOUR.0 + more)) {
+        for number in 0..4 {
+            let range = range(number, number + 1);
+            let place = Spot { hour, ..spot(Table::Gaps) }.folder();
+            let bytes = encoded(Table::Gaps, &range);
+            history.folder().put(&place, FileName::of(&range), &bytes).unwrap();
+        }
+    }
+    let tables = history.root().join("table=gaps");
+    let (is_over, asked) = (AtomicBool::new(false), AtomicU64::new(0));
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                if let Some(rows) = rows_below(&tables) {
+                    assert_eq!(rows, 4 * ROWS * HOURS.unsigned_abs());
+                    asked.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        });
+        history.merge_to_the_end(4);
+        let enough = asked.load(Ordering::Relaxed) + 1;
+        let late = Instant::now() + Duration::from_secs(30);
+        while asked.load(Ordering::Relaxed) < enough && Instant::now() < late {
+            std::thread::yield_now();
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+    assert!(asked.into_inner() > 0, "it was asked");
+}
+
+/// Rows of all files that a folder and those below it list, each opened later. `None` if one is not there any more.
+fn rows_below(folder: &Path) -> Option<u64> {
+    let (mut files, mut folders) = (Vec::new(), vec![folder.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some() { files.push(path) } else { folders.push(path) }
+        }
+    }
+    let rows = |path| {
+        let reader = SerializedFileReader::new(fs::File::open(path).ok()?).unwrap();
+        Some(reader.metadata().file_metadata().num_rows().unsigned_abs())
+    };
+    files.into_iter().map(rows).sum()
 }
 
 #[test]
