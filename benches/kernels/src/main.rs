@@ -1,7 +1,8 @@
 //! What the parts of the programs that decide about size and speed take, by themselves, as a line of JSON. A program of its
 //! own, because the others are measured as they are shipped.
 //!
-//! `headwater-kernels samples SECONDS` samples this host each second for so long, `headwater-kernels averages DEVICES TICKS QUANTILES` averages
+//! `headwater-kernels samples SECONDS` samples this host each second for so long, `headwater-kernels history SECONDS` ten times a second
+//! and makes files of a day of which each hour is that, `headwater-kernels averages DEVICES TICKS QUANTILES` averages
 //! what a fleet sends in batches of so many ticks, `headwater-kernels lines FILE BYTES` seals the lines of a file in batches of so
 //! many bytes, and `headwater-kernels commits FOLDER GROUP BLOCKS` appends to a log and to a plain file in turn.
 
@@ -62,6 +63,9 @@ fn main() -> Result<()> {
         ["samples", seconds] => {
             serde_json::to_string(&samples(seconds.parse().context("SECONDS is a number")?)?)?
         }
+        ["history", seconds] => {
+            serde_json::to_string(&day(seconds.parse().context("SECONDS is a number")?)?)?
+        }
         ["lines", file, bytes] => {
             let bytes = bytes.parse().context("BYTES is a number")?;
             serde_json::to_string(&lines::measure(Path::new(file), bytes)?)?
@@ -78,7 +82,7 @@ fn main() -> Result<()> {
             serde_json::to_string(&commits::measure(Path::new(folder), group, blocks)?)?
         }
         _ => bail!(
-            "usage: headwater-kernels samples SECONDS | averages DEVICES TICKS QUANTILES | lines FILE BYTES | commits FOLDER GROUP BLOCKS"
+            "usage: headwater-kernels samples SECONDS | history SECONDS | averages DEVICES TICKS QUANTILES | lines FILE BYTES | commits FOLDER GROUP BLOCKS"
         ),
     };
     #[expect(clippy::print_stdout, reason = "what the benches read")]
@@ -93,8 +97,8 @@ const DEVICES: u8 = 64;
 /// Ticks of a batch on its way into a file.
 const TICKS: usize = 10;
 
-fn samples(seconds: u64) -> Result<Samples> {
-    let ticks = sampled(seconds);
+fn samples(seconds: u32) -> Result<Samples> {
+    let ticks = sampled(seconds, Duration::from_secs(1));
     let files = |devices: u8| -> Result<history::Rows> {
         let folder = tempfile::tempdir()?;
         let mut batches = Vec::new();
@@ -119,16 +123,35 @@ fn samples(seconds: u64) -> Result<Samples> {
     })
 }
 
-fn sampled(seconds: u64) -> Vec<Tick> {
+/// Ticks of an hour.
+const HOUR: usize = 3_600;
+const HOURS: usize = 24;
+
+/// Hours are files of their own, so that it makes none smaller that they are alike.
+fn day(seconds: u32) -> Result<history::Day> {
+    let ticks = sampled(10 * seconds, Duration::from_millis(100));
+    let (mut lane, mut batches) = (Lane::default(), Vec::new());
+    let hour: Vec<&Tick> = ticks.iter().cycle().take(HOUR).collect();
+    let seconds = (0..).map(|second| second * 1_000_000);
+    let day: Vec<Tick> = seconds
+        .zip(std::iter::repeat_n(hour, HOURS).flatten())
+        .map(|(at_us, (_, samples))| (at_us, samples.clone()))
+        .collect();
+    batches.extend(day.chunks(TICKS).map(|part| lane.seal(part)));
+    let folder = tempfile::tempdir()?;
+    history::day(folder.path(), &batches, HOURS as u64)
+}
+
+fn sampled(times: u32, every: Duration) -> Vec<Tick> {
     let mut config = Config::default().sample;
     config.per_cpu = true;
     let mut sampler = Sampler::new(&config);
     let begun = Instant::now();
     // Rates need two readings.
     sampler.take(Instant::now);
-    (1..=seconds)
-        .map(|second| {
-            let due = begun + Duration::from_secs(second);
+    (1..=times)
+        .map(|time| {
+            let due = begun + every * time;
             // The rhythm of a sampler, not a wait for anything.
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
             let at = i64::try_from(begun.elapsed().as_micros()).unwrap_or(i64::MAX);
