@@ -98,7 +98,7 @@ fn tiles_of(row: &SinkRow, now_us: i64) -> [Tile; 4] {
     };
     let mut state = row.state.clone();
     state[..1].make_ascii_uppercase();
-    let error = row.error.as_deref().unwrap_or_default();
+    let error = row.error.as_deref().or(row.apart.as_deref()).unwrap_or_default();
     let (error, _) = plain_text(error.as_bytes(), ERROR_BYTES_MAX);
     let tries = match row.tries {
         0 | 1 => error,
@@ -143,6 +143,8 @@ mod tests {
             ranges: 1,
             rows: 99,
             bytes: 2_048,
+            merged: 0,
+            apart: None,
             error: Some("write \"/srv/x\": No space left\x1b".to_owned()),
             error_at: Some(Moment(0)),
             tries: 4,
