@@ -41,7 +41,8 @@ fn told(figures: Figures) -> impl Iterator<Item = (i64, u64)> {
         0 | 1 => [(min, count), (min, 0), (max, 0)],
         2 => [(min, 1), (min, 0), (max, 1)],
         3 => [(min, 1), (between, 1), (max, 1)],
-        _ => [(min, 1), (min, count - 2), (max, 1)],
+        // Of one bucket: halfway between its ends is half as far off as either.
+        _ => [(min, 1), (min + max.saturating_sub(min) / 2, count - 2), (max, 1)],
     };
     values.into_iter().filter(|(_, count)| *count > 0)
 }
@@ -221,7 +222,11 @@ mod tests {
 
         #[test]
         fn a_quantile_is_the_value_of_the_nearest_rank(
-            mut values in prop::collection::vec(-50_000_i64..50_000, 1..60),
+            mut values in prop_oneof![
+                prop::collection::vec(-50_000_i64..50_000, 1..60),
+                prop::collection::vec(250_i64..270, 1..60),
+                prop::collection::vec(-270_i64..-256, 1..60),
+            ],
             millionths in 0..=WHOLE,
         ) {
             let (figures, spread) = row(&values);
@@ -235,6 +240,16 @@ mod tests {
                 prop_assert_eq!(found, expected);
             }
         }
+    }
+
+    #[test]
+    fn values_of_one_bucket_are_told_by_what_lies_halfway() {
+        let values = [260, 260, 260, 262, 262, 263, 263];
+        let (figures, spread) = row(&values);
+        assert_eq!(spread, Spread::Told);
+        let quantiles = ["p0", "p50", "p80", "p100"].map(|text| text.parse().unwrap());
+        let told = quantiles.map(|quantile| spread.quantile(figures, quantile));
+        assert_eq!(told, [260, 261, 261, 263].map(Some));
     }
 
     #[test]
