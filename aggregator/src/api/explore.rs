@@ -65,13 +65,18 @@ struct Shown<'a> {
 
 /// Quantiles as they are asked for.
 fn quantiles(list: &str) -> Result<Vec<Quantile>, Refusal> {
-    let quantiles = list.split(',').filter(|text| !text.is_empty()).map(|text| {
+    let all = list.split(',').filter(|text| !text.is_empty());
+    if all.clone().count() > QUANTILES_MAX {
+        let what = format!("at most {QUANTILES_MAX} quantiles at once");
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, what));
+    }
+    let quantiles = all.map(|text| {
         text.parse().map_err(|error: NoQuantile| {
             let what = format!("\"{text}\" is no quantile: {error}");
             Refusal::new(StatusCode::BAD_REQUEST, what)
         })
     });
-    quantiles.take(QUANTILES_MAX).collect()
+    quantiles.collect()
 }
 
 /// Quantiles of one answer: more make no readable table.
@@ -173,6 +178,16 @@ fn mean_text(figures: Figures, scale: u8) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn quantiles_that_are_none_or_too_many_are_refused() {
+        assert_eq!(quantiles("p50,p99.9").unwrap().len(), 2);
+        assert!(quantiles("").unwrap().is_empty());
+        assert!(quantiles("p50,95").is_err());
+        let many = |count| vec!["p50"; count].join(",");
+        assert_eq!(quantiles(&many(QUANTILES_MAX)).unwrap().len(), QUANTILES_MAX);
+        assert!(quantiles(&many(QUANTILES_MAX + 1)).is_err());
+    }
 
     #[test]
     fn an_average_is_written_with_two_digits_more_than_its_samples() {

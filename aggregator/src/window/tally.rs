@@ -22,7 +22,7 @@ const WIDE: u32 = u32::MAX;
 pub(super) struct Tallies {
     all: Vec<Tally>,
     wide: Vec<Figures>,
-    /// How the values of each are spread, where its figures don't tell; empty if that is not kept.
+    /// How the values of each are spread, where its figures don't tell. `None` if that is not kept.
     sketches: Option<Vec<Option<Box<Sketch>>>>,
     /// What the sketches are of the memory of tallies.
     sketched: usize,
