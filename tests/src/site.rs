@@ -7,6 +7,7 @@ use crate::agent::Agent;
 use crate::aggregator::Aggregator;
 use crate::comparison::Comparison;
 use crate::landed::Landed;
+use crate::waiting::DEADLINE;
 use crate::witness::Witness;
 use crate::writer;
 
@@ -23,6 +24,9 @@ pub struct Site {
     /// Removed last; `None` if the site lies in somebody else's folder.
     _temporary: Option<tempfile::TempDir>,
 }
+
+/// Between lines that are written while something is to happen: so many that it does, and no disk full of them.
+const BETWEEN_LINES: Duration = Duration::from_millis(100);
 
 impl Site {
     /// Makes a site whose logs have these names.
@@ -96,6 +100,23 @@ impl Site {
     pub fn write_and_settle(&mut self, lines: u64) {
         self.write(lines);
         self.settle();
+    }
+
+    /// Starts the aggregator anew, and writes lines until it has ended at a kill point: its name, a colon, and how often it is
+    /// passed.
+    ///
+    /// # Panics
+    /// If it does not end there.
+    pub fn end_aggregator_at(&mut self, point: &str, lines: u64) {
+        self.aggregator.kill();
+        self.aggregator.set_variable("HEADWATER_KILL_AT", point);
+        self.aggregator.start();
+        let late = Instant::now() + DEADLINE;
+        while self.aggregator.process().has_ended().is_none() {
+            assert!(Instant::now() < late, "{point} is never passed");
+            self.write(lines);
+            std::thread::sleep(BETWEEN_LINES);
+        }
     }
 
     /// Waits until the agent has read and sent everything.

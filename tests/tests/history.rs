@@ -14,7 +14,7 @@ use headwater_tests::draws::{Draws, seed_of_this_run};
 use headwater_tests::duckdb::{query, table};
 use headwater_tests::faketime::{FakeClock, Shown, true_s};
 use headwater_tests::site::{Site, copy_folder};
-use headwater_tests::waiting::{DEADLINE, until};
+use headwater_tests::waiting::until;
 use serde_json::Value;
 
 /// Short files, so that a test of some minutes has many of them.
@@ -40,15 +40,7 @@ fn whatever_is_killed_files_hold_each_line_once_and_the_samples_of_every_average
     for (first, again) in POINTS {
         eprintln!("{first}, then {again}");
         for point in [format!("{first}:{}", draws.of(1..6)), format!("{again}:1")] {
-            site.aggregator.kill();
-            site.aggregator.set_variable("HEADWATER_KILL_AT", &point);
-            site.aggregator.start();
-            let late = Instant::now() + DEADLINE;
-            while site.aggregator.process().has_ended().is_none() {
-                assert!(Instant::now() < late, "{point} is never passed");
-                site.write(LINES);
-                std::thread::sleep(Duration::from_millis(100));
-            }
+            site.end_aggregator_at(&point, LINES);
         }
     }
     site.aggregator.kill();
@@ -185,26 +177,17 @@ fn hours_that_have_ended_are_merged_and_hold_each_line_once_wherever_that_was_in
     clock.set(Shown::Off(half_past));
     site.aggregator.start_and_wait();
     site.agent.start();
-    for _ in 0..6 {
-        site.write_and_settle(LINES);
-        std::thread::sleep(Duration::from_millis(1_100));
-    }
     let ended_at = half_past + HOUR_S;
     let hour = history(&site.aggregator).join(folder_of_hour("events", half_past));
-    until("an hour has several files", || files_below(&hour).len() >= 4);
+    until("an hour has several files", || {
+        site.write_and_settle(LINES);
+        files_below(&hour).len() >= 4
+    });
 
     clock.set(Shown::Off(ended_at));
     for point in POINTS_OF_MERGES {
         eprintln!("{point}");
-        site.aggregator.kill();
-        site.aggregator.set_variable("HEADWATER_KILL_AT", &format!("{point}:1"));
-        site.aggregator.start();
-        let late = Instant::now() + DEADLINE;
-        while site.aggregator.process().has_ended().is_none() {
-            assert!(Instant::now() < late, "{point} is never passed");
-            site.write(LINES);
-            std::thread::sleep(Duration::from_millis(100));
-        }
+        site.end_aggregator_at(&format!("{point}:1"), LINES);
     }
     site.aggregator.kill();
     site.aggregator.set_variable("HEADWATER_KILL_AT", "");

@@ -89,15 +89,7 @@ fn an_aggregator_that_ends_between_any_two_steps_loses_and_doubles_no_line() {
         eprintln!("{first}, then {again}");
         let time = draws.of(1..4);
         for point in [format!("{first}:{time}"), format!("{again}:1")] {
-            site.aggregator.kill();
-            site.aggregator.set_variable("HEADWATER_KILL_AT", &point);
-            site.aggregator.start();
-            let late = Instant::now() + DEADLINE;
-            while site.aggregator.process().has_ended().is_none() {
-                assert!(Instant::now() < late, "{point} is never passed");
-                site.write(LINES);
-                std::thread::sleep(Duration::from_millis(100));
-            }
+            site.end_aggregator_at(&point, LINES);
         }
         site.aggregator.kill();
         site.aggregator.set_variable("HEADWATER_KILL_AT", "");
