@@ -8,6 +8,7 @@ mod error;
 mod layer;
 mod raw;
 mod read;
+mod retention;
 mod units;
 mod webhooks;
 
@@ -21,6 +22,7 @@ use headwater_certs::token::Address;
 use headwater_protocol::identity::ShardCount;
 
 use crate::alert::notice::Webhook;
+use crate::history::Retention;
 use crate::limits::ByteCount;
 use crate::log::MinFree;
 
@@ -132,6 +134,8 @@ pub struct HistoryConfig {
     pub folder: Option<PathBuf>,
     /// How long a stretch of time a new file holds.
     pub every: Duration,
+    /// How much of each table is kept: everything, unless a person says otherwise.
+    pub retention: Retention,
 }
 
 /// The console.

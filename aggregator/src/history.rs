@@ -8,16 +8,20 @@
 //! Once an hour has ended, the files of its folders are merged: a folder is exchanged at once for one that holds the same rows
 //! in fewer files, so that whoever lists it sees each row once.
 
+mod averages;
 mod columns;
 mod events;
 mod file;
 mod folder;
 mod gaps;
 mod merge;
+mod retention;
 mod samples;
 mod sink;
 mod table;
 
+pub use averages::Averages;
 pub use folder::{Folder, FolderError};
+pub use retention::{Keep, Retention};
 pub use sink::Parquet;
 pub use table::{Hour, Table};

@@ -24,4 +24,4 @@ pub use entry::{MergeEntry, MergeKind};
 pub use handle::{MergeHandle, MergeOptions, StartError};
 pub use sending::{Merged, Outbox};
 pub use state::{MergeState, Merging, Write};
-pub use store::{KeyWindow, Store, StoreError, StoredRow};
+pub use store::{Average, KeyWindow, Pending, PendingKind, Store, StoreError, StoredRow, Taken};

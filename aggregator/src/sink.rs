@@ -15,12 +15,14 @@ mod handle;
 mod known;
 mod range;
 mod store;
+mod tries;
 mod view;
 
 pub use destination::{Destination, Merged, Place, Settled, WriteError, Written};
 pub use follow::Deliveries;
-pub use handle::{SinkHandle, SinkOptions, StartError};
+pub use handle::{SinkHandle, SinkOptions, StartError, Turns};
 pub use known::{Known, Tags};
 pub use range::{Range, RangeRules};
 pub use store::{SinkStore, StoreError};
-pub use view::{SinkState, SinkView};
+pub use tries::Tries;
+pub use view::{SinkAbout, SinkState, SinkView};

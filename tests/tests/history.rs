@@ -18,15 +18,18 @@ use headwater_tests::waiting::until;
 use serde_json::Value;
 
 /// Short files, so that a test of some minutes has many of them.
-const CONFIG: &str = "\n[history]\nevery = \"1s\"\n";
+const CONFIG: &str =
+    "\n[history]\nevery = \"1s\"\n[window]\ncombinations = [[\"agent.version\"]]\n";
 /// Lines that are written at once, until the program has ended.
 const LINES: u64 = 300;
 /// Where the aggregator ends, and where it ends again when it is started after that.
-const POINTS: [(&str, &str); 4] = [
+const POINTS: [(&str, &str); 6] = [
     ("sink.decided", "sink.decided"),
     ("history.file_written", "sink.written"),
     ("sink.written", "history.file_written"),
     ("log.after_commit", "sink.decided"),
+    ("history.averages_written", "merge.after_commit"),
+    ("merge.before_commit", "history.averages_written"),
 ];
 /// Times that it is killed at any moment.
 const KILLS: u32 = 8;
@@ -79,6 +82,41 @@ fn expect_averages(site: &Site) {
         assert!(told.iter().all(|it| files.contains(it)), "{told:?} are not in {files:?}");
         told.len() == files.len()
     });
+    until("averages in files are those of the samples in files", || {
+        let (series, differing) = averages_in_files(site);
+        series > 0 && differing == 0
+    });
+}
+
+/// Windows of series that DuckDB finds samples of, and those of them that the table of averages tells otherwise, or alone.
+fn averages_in_files(site: &Site) -> (u64, u64) {
+    let files = history(&site.aggregator);
+    if !files.join("table=averages").exists() {
+        return (0, 0);
+    }
+    let (samples, averages) = (table(&files, "samples"), table(&files, "averages"));
+    let sql = format!(
+        "WITH exact AS (
+           SELECT epoch_us(time_bucket(INTERVAL '10 seconds', time)) AS start, metric, labels, scale,
+                  coalesce(scaled, CAST(round(value * 10 ** scale) AS BIGINT)) AS value
+           FROM {samples}),
+         added AS (
+           SELECT start, metric, labels, scale, count(*) AS n, CAST(sum(value) AS HUGEINT) AS total,
+                  min(value) AS least, max(value) AS most
+           FROM exact GROUP BY ALL),
+         told AS (
+           SELECT epoch_us(time) AS start, metric, labels, scale, sum(count) AS n,
+                  CAST(sum(sum_scaled) AS HUGEINT) AS total,
+                  min(coalesce(min_scaled, CAST(round(min * 10 ** scale) AS BIGINT))) AS least,
+                  max(coalesce(max_scaled, CAST(round(max * 10 ** scale) AS BIGINT))) AS most
+           FROM {averages} WHERE by = 'agent.version' GROUP BY ALL)
+         SELECT (SELECT count(*) FROM added) AS series, count(*) AS differing
+         FROM added AS a FULL JOIN told AS t
+           ON (a.start, a.metric, a.labels, a.scale) = (t.start, t.metric, t.labels, t.scale)
+         WHERE (a.n, a.total, a.least, a.most) IS DISTINCT FROM (t.n, t.total, t.least, t.most)"
+    );
+    let found = &query(&sql)[0];
+    (found["series"].as_u64().unwrap(), found["differing"].as_u64().unwrap())
 }
 
 #[test]

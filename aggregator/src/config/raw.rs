@@ -76,6 +76,20 @@ pub(super) struct RawWindow {
 pub(super) struct RawHistory {
     pub(super) location: Key<String>,
     pub(super) every: Key<String>,
+    pub(super) keep: Key<String>,
+    pub(super) max_bytes: Key<String>,
+    pub(super) samples: RawTable,
+    pub(super) events: RawTable,
+    pub(super) gaps: RawTable,
+    pub(super) averages: RawTable,
+    pub(super) alerts: RawTable,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawTable {
+    pub(super) keep: Key<String>,
+    pub(super) max_bytes: Key<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

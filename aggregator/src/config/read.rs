@@ -20,7 +20,7 @@ use super::{
     Config, ConsoleConfig, EnrolConfig, HistoryConfig, IntakeConfig, LogConfig, MetricsConfig,
     NodeConfig, WindowConfig,
 };
-use super::{units, webhooks};
+use super::{retention, units, webhooks};
 use crate::limits::ByteCount;
 use crate::window::{COMBINATION, DEVICE};
 
@@ -183,6 +183,7 @@ fn history(layers: &Layers<'_>, data_dir: &Path) -> Result<HistoryConfig, Config
         every: layers
             .get("history.every", |raw| &raw.history.every)
             .duration(second..=3_600 * second, "\"1s\" to \"1h\"")?,
+        retention: retention::read(layers)?,
     })
 }
 
@@ -208,7 +209,7 @@ fn combinations(lists: &[Vec<String>]) -> Option<Vec<Vec<String>>> {
 const LABELS_PER_COMBINATION_MAX: usize = 8;
 
 /// Where a key is found in a layer.
-type Field<T> = fn(&RawConfig) -> &Key<T>;
+pub(super) type Field<T> = fn(&RawConfig) -> &Key<T>;
 
 impl<'a> Layers<'a> {
     /// A key by its name; `None` if no layer sets it.
@@ -221,7 +222,7 @@ impl<'a> Layers<'a> {
     }
 
     /// A key that the defaults set.
-    fn get<T>(&self, key: &'static str, field: Field<T>) -> Found<'a, T> {
+    pub(super) fn get<T>(&self, key: &'static str, field: Field<T>) -> Found<'a, T> {
         self.find(key, field).expect("the file of defaults sets every key that needs one")
     }
 }

@@ -3,9 +3,13 @@
 use std::io::Write;
 
 use parquet::column::writer::ColumnWriterImpl;
-use parquet::data_type::{ByteArray, ByteArrayType, DataType, DoubleType, Int32Type, Int64Type};
+use parquet::data_type::{
+    BoolType, ByteArray, ByteArrayType, DataType, DoubleType, FixedLenByteArray,
+    FixedLenByteArrayType, Int32Type, Int64Type,
+};
 use parquet::errors::Result;
 use parquet::file::writer::SerializedRowGroupWriter;
+use serde::Serializer;
 
 /// Values that are handed over at once.
 const CHUNK: usize = 4_096;
@@ -41,6 +45,21 @@ impl<'a, 'b, W: Write + Send> Columns<'a, 'b, W> {
 
     pub(super) fn text(&mut self, values: impl Iterator<Item = ByteArray>) -> Result<()> {
         self.required::<ByteArrayType>(values)
+    }
+
+    pub(super) fn boolean(&mut self, values: impl Iterator<Item = bool>) -> Result<()> {
+        self.required::<BoolType>(values)
+    }
+
+    pub(super) fn fixed(&mut self, values: impl Iterator<Item = FixedLenByteArray>) -> Result<()> {
+        self.required::<FixedLenByteArrayType>(values)
+    }
+
+    pub(super) fn optional_double(
+        &mut self,
+        values: impl Iterator<Item = Option<f64>>,
+    ) -> Result<()> {
+        self.optional::<DoubleType>(values)
     }
 
     pub(super) fn optional_int64(
@@ -108,4 +127,47 @@ impl<'a, 'b, W: Write + Send> Columns<'a, 'b, W> {
 /// Text as a value; clones share it.
 pub(super) fn text(text: &str) -> ByteArray {
     ByteArray::from(text)
+}
+
+/// Labels as a JSON object, in their order.
+pub(super) fn object(labels: &[(String, String)]) -> ByteArray {
+    let mut json = Vec::new();
+    let pairs = labels.iter().map(|(name, value)| (name, value));
+    let written = serde_json::Serializer::new(&mut json).collect_map(pairs);
+    written.expect("texts have a JSON form");
+    ByteArray::from(json)
+}
+
+/// A value as people read it: the double that is nearest to it.
+pub(super) fn decimal(scaled: i64, scale: u8) -> f64 {
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "where it loses digits, the column `scaled` has them"
+    )]
+    let scaled = scaled as f64;
+    scaled / 10_f64.powi(i32::from(scale))
+}
+
+/// Whether the double that is nearest to a value tells it exactly: rounded to its scale again, it is the same.
+pub(super) fn is_exact(scaled: i64) -> bool {
+    scaled.unsigned_abs() < 1 << 51
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Who has the double and the scale has the value, wherever `scaled` is left out.
+        #[test]
+        fn doubles_tell_exact_values(scaled in -(1_i64 << 51) + 1..1 << 51, scale in 0_u8..=18) {
+            prop_assert!(is_exact(scaled));
+            let back = (decimal(scaled, scale) * 10_f64.powi(i32::from(scale))).round();
+            #[expect(clippy::cast_precision_loss, reason = "below 2^51 it loses none")]
+            let expected = scaled as f64;
+            prop_assert!((back - expected).abs() < 0.5, "{scaled} {scale} {back}");
+        }
+    }
 }

@@ -17,7 +17,7 @@ use super::columns::Columns;
 use super::table::Table;
 use crate::sink::Range;
 
-pub(super) use footer::{Footer, Held, Seal, check_seal};
+pub(super) use footer::{Footer, Held, Said, Seal, check_seal, said_of_span};
 
 /// Level of zstd of a range's file: as fast as the log is written, and most of what higher ones save.
 const ZSTD_LEVEL: i32 = 3;
@@ -79,12 +79,58 @@ const GAPS: &str = "message gaps {
   required int64 range_first;
 }";
 
+const AVERAGES: &str = "message averages {
+  required int64 time (TIMESTAMP(MICROS,true));
+  required binary by (STRING);
+  optional binary key (STRING);
+  required binary metric (STRING);
+  required binary labels (STRING);
+  required int64 count;
+  required double average;
+  required double min;
+  required double max;
+  optional double p50;
+  optional double p95;
+  optional double p99;
+  required int32 scale;
+  required fixed_len_byte_array(16) sum_scaled (DECIMAL(38,0));
+  optional int64 min_scaled;
+  optional int64 max_scaled;
+  required int32 devices;
+  required int32 known;
+  required int32 revision;
+  required boolean late;
+}";
+
+const ALERTS: &str = "message alerts {
+  required int64 time (TIMESTAMP(MICROS,true));
+  required binary alert (STRING);
+  required int32 number;
+  required binary change (STRING);
+  required binary severity (STRING);
+  required binary threshold (STRING);
+  required binary owner (STRING);
+  required binary key (STRING);
+  required binary metric (STRING);
+  required binary labels (STRING);
+  required double value;
+  required double limit_value;
+  required int64 began (TIMESTAMP(MICROS,true));
+  optional binary ended (STRING);
+  optional binary note (STRING);
+  optional binary runbook (STRING);
+  required int64 revision;
+  required int64 seq;
+}";
+
 /// The columns of a table.
 pub(super) fn schema(table: Table) -> Result<Type> {
     parse_message_type(match table {
         Table::Samples => SAMPLES,
         Table::Events => EVENTS,
         Table::Gaps => GAPS,
+        Table::Averages => AVERAGES,
+        Table::Alerts => ALERTS,
     })
 }
 
@@ -93,6 +139,8 @@ fn sorted_by(table: Table) -> &'static [&'static str] {
     match table {
         Table::Samples => &["device", "metric", "labels", "time"],
         Table::Events | Table::Gaps => &["device", "source", "run", "position"],
+        Table::Averages => &["by", "key", "metric", "labels", "time"],
+        Table::Alerts => &["time", "seq"],
     }
 }
 
@@ -106,23 +154,31 @@ pub(super) fn encode(
         write(columns)?;
         let rows = columns.rows();
         columns.int64(std::iter::repeat_n(range.first.0.cast_signed(), rows))?;
-        Ok(Footer::of(log, range, rows as u64))
+        Ok(Footer::of(log, range, rows as u64).says())
     })
+}
+
+/// A file whose rows are of no range.
+pub(super) fn encode_said(
+    table: Table,
+    write: impl FnOnce(&mut Columns<'_, '_, Vec<u8>>) -> Result<Said>,
+) -> Result<Vec<u8>> {
+    encode_at(ZSTD_LEVEL, table, write)
 }
 
 /// A file of one table, packed at a level of zstd; what its footer says is known once its rows are written.
 pub(super) fn encode_at(
     level: i32,
     table: Table,
-    write: impl FnOnce(&mut Columns<'_, '_, Vec<u8>>) -> Result<Footer>,
+    write: impl FnOnce(&mut Columns<'_, '_, Vec<u8>>) -> Result<Said>,
 ) -> Result<Vec<u8>> {
     let schema = Arc::new(schema(table)?);
     let properties = Arc::new(properties(level, table, &schema)?);
     let mut file = SerializedFileWriter::new(Vec::new(), schema, properties)?;
     let mut group = file.next_row_group()?;
-    let footer = write(&mut Columns::new(&mut group))?;
+    let said = write(&mut Columns::new(&mut group))?;
     group.close()?;
-    footer.says().into_iter().for_each(|said| file.append_key_value_metadata(said));
+    said.into_iter().for_each(|said| file.append_key_value_metadata(said));
     Ok(footer::seal(file.into_inner()?))
 }
 

@@ -2,6 +2,7 @@
 
 mod exchange;
 
+use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -9,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags};
 
-use super::table::{FileName, Spot};
+use super::table::{FileName, Hour, Spot, Table};
 
 pub(super) use exchange::{Change, Retired};
 
@@ -22,6 +23,8 @@ const WITHDRAWN: &str = ".withdrawn";
 #[derive(Clone, Debug)]
 pub struct Folder {
     root: PathBuf,
+    /// Where its files are made: whoever writes to the same folder makes them elsewhere.
+    partial: &'static str,
 }
 
 /// Why a file can't be written or moved.
@@ -53,7 +56,15 @@ impl Folder {
     /// # Errors
     /// If it can't be made or written.
     pub fn open(root: &Path) -> Result<Self, FolderError> {
-        let folder = Self { root: root.to_owned() };
+        Self::open_with(root, PARTIAL)
+    }
+
+    /// The same, for another one who writes: `partial` is the name of a folder in it where nobody else makes files.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub(super) fn open_with(root: &Path, partial: &'static str) -> Result<Self, FolderError> {
+        let folder = Self { root: root.to_owned(), partial };
         folder.make(&folder.partial())?;
         folder.clear()?;
         Ok(folder)
@@ -70,7 +81,7 @@ impl Folder {
     pub(super) fn put(
         &self,
         place: &str,
-        name: FileName,
+        name: impl fmt::Display,
         bytes: &[u8],
     ) -> Result<Put, FolderError> {
         let folder = self.root.join(place);
@@ -95,7 +106,7 @@ impl Folder {
 
     /// Files in the making.
     fn partial(&self) -> PathBuf {
-        self.root.join(PARTIAL)
+        self.root.join(self.partial)
     }
 
     /// Folders of files that there are.
@@ -118,9 +129,63 @@ impl Folder {
         Ok(spots)
     }
 
+    /// Hours of which a table has a folder, in order.
+    pub(super) fn hours(&self, table: Table) -> Result<Vec<Hour>, FolderError> {
+        let mut hours = Vec::new();
+        let root = self.root.join(table.place());
+        for (day, path) in valued(&root, "dt=")? {
+            let Ok(day) = day.parse() else { continue };
+            for (of_day, _) in valued(&path, "hour=")? {
+                hours.extend(of_day.parse().ok().and_then(|of_day| Hour::at(day, of_day)));
+            }
+        }
+        hours.sort_unstable();
+        Ok(hours)
+    }
+
+    /// Bytes of the files of an hour.
+    pub(super) fn bytes_of(&self, table: Table, hour: Hour) -> Result<u64, FolderError> {
+        let mut bytes = 0_u64;
+        let folder = self.root.join(table.place()).join(hour.folder());
+        for (_, shard) in valued(&folder, "shard=")? {
+            for entry in fs::read_dir(&shard).map_err(failed("list", &shard))? {
+                let entry = entry.map_err(failed("list", &shard))?;
+                // One that has just gone has none.
+                bytes = bytes.saturating_add(entry.metadata().map_or(0, |about| about.len()));
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// Deletes an hour of a table; how many files it had is returned. A query finds a shard's files all or not at all.
+    pub(super) fn delete_hour(&self, table: Table, hour: Hour) -> Result<u64, FolderError> {
+        let folder = self.root.join(table.place()).join(hour.folder());
+        let going = self.partial().join("expired");
+        let mut files = 0;
+        for (_, shard) in valued(&folder, "shard=")? {
+            files += fs::read_dir(&shard).map_err(failed("list", &shard))?.count() as u64;
+            fs::rename(&shard, &going).map_err(failed("delete", &shard))?;
+            fs::remove_dir_all(&going).map_err(failed("delete", &going))?;
+        }
+        // What a person has put there keeps its folders.
+        for empty in [Some(folder.as_path()), folder.parent()].into_iter().flatten() {
+            _ = fs::remove_dir(empty);
+        }
+        Ok(files)
+    }
+
     /// Files of ours in a folder, and their bytes. None, if it is not there.
     pub(super) fn list(&self, spot: Spot) -> Result<Vec<(FileName, u64)>, FolderError> {
-        let folder = self.root.join(spot.folder());
+        self.list_named(&spot.folder(), FileName::parse)
+    }
+
+    /// Files in a folder that have a name of some kind, and their bytes. None, if it is not there.
+    pub(super) fn list_named<N: Ord>(
+        &self,
+        place: &str,
+        parse: impl Fn(&str) -> Option<N>,
+    ) -> Result<Vec<(N, u64)>, FolderError> {
+        let folder = self.root.join(place);
         let entries = match fs::read_dir(&folder) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -129,7 +194,7 @@ impl Folder {
         let mut files = Vec::new();
         for entry in entries {
             let entry = entry.map_err(failed("list", &folder))?;
-            if let Some(name) = entry.file_name().to_str().and_then(FileName::parse) {
+            if let Some(name) = entry.file_name().to_str().and_then(&parse) {
                 let about = entry.metadata().map_err(failed("look at", &entry.path()))?;
                 files.push((name, about.len()));
             }
@@ -139,8 +204,8 @@ impl Folder {
     }
 
     /// Sets a file aside.
-    pub(super) fn withdraw(&self, spot: Spot, name: FileName) -> Result<(), FolderError> {
-        self.set_aside(&self.root.join(spot.folder()).join(name.to_string()))
+    pub(super) fn withdraw(&self, place: &str, name: impl fmt::Display) -> Result<(), FolderError> {
+        self.set_aside(&self.root.join(place).join(name.to_string()))
     }
 
     /// Moves a file to where no query looks, with its folders; under another name, if one of its name is there.
@@ -215,6 +280,24 @@ impl Folder {
     }
 }
 
+/// Folders in a folder whose names begin with a key, with what follows it. None, if it is not there.
+fn valued(folder: &Path, key: &str) -> Result<Vec<(String, PathBuf)>, FolderError> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed("list", folder)(error)),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(failed("list", folder))?;
+        let name = entry.file_name();
+        if let Some(value) = name.to_str().and_then(|name| name.strip_prefix(key)) {
+            found.push((value.to_owned(), entry.path()));
+        }
+    }
+    Ok(found)
+}
+
 /// Writes a file that has no name that anyone looks for, and returns once it is safe.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), FolderError> {
     let written = || -> io::Result<()> {
@@ -248,7 +331,7 @@ fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FolderEr
 mod tests {
     use headwater_protocol::identity::ShardId;
 
-    use super::super::table::{Hour, Kind, Table};
+    use super::super::table::Kind;
     use super::*;
 
     const NAME: FileName =
@@ -285,7 +368,7 @@ mod tests {
         let files = [1, 5, 9].map(|first| put(spot, first));
         put(other, 9);
         fs::write(folder.root().join(spot.folder()).join("a person's.parquet"), b"").unwrap();
-        folder.withdraw(spot, files[1]).unwrap();
+        folder.withdraw(&spot.folder(), files[1]).unwrap();
         assert_eq!(folder.spots().unwrap(), [other, spot], "nothing that is set aside is found");
         assert_eq!(folder.list(spot).unwrap(), [(files[0], 4), (files[2], 4)]);
         assert_eq!(folder.list(Spot { hour: Hour(0), ..spot }).unwrap(), []);

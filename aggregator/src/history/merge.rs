@@ -138,13 +138,14 @@ impl Merger {
         let made = rows::made_of(spot.table, self.log, &files, |_| true)?;
         let gone: Vec<FileName> = files.iter().map(|file| file.name).collect();
         drop(files);
-        self.change(folder, (spot, &gone, &made), false, now)?;
+        let bytes_after = made.bytes.len() as u64;
+        self.change(folder, (spot, &gone, made), false, now)?;
         let bytes = lying.iter().filter(|file| gone.contains(&file.name)).map(|file| file.bytes);
         Ok(Some(Merged {
             place: spot.folder(),
             pieces: gone.len() as u64,
             bytes_before: bytes.sum(),
-            bytes_after: made.bytes.len() as u64,
+            bytes_after,
         }))
     }
 
@@ -179,10 +180,10 @@ impl Merger {
     ) -> Result<(), MergeError> {
         let file = Opened::read(&folder.root().join(spot.folder()), name, (self.log, spot))?;
         if !file.footer.held.iter().any(&is_kept) {
-            return Ok(folder.withdraw(spot, name)?);
+            return Ok(folder.withdraw(&spot.folder(), name)?);
         }
         let made = rows::made_of(spot.table, self.log, &[file], is_kept)?;
-        self.change(folder, (spot, &[name], &made), true, now)
+        self.change(folder, (spot, &[name], made), true, now)
     }
 
     /// Whether a merged file of a folder holds what a range brought.
@@ -210,12 +211,13 @@ impl Merger {
     fn change(
         &mut self,
         folder: &Folder,
-        (spot, gone, made): (Spot, &[FileName], &Made),
+        (spot, gone, made): (Spot, &[FileName], Made),
         keeps_aside: bool,
         now: Instant,
     ) -> Result<(), MergeError> {
-        let made = (made.name, made.bytes.as_slice());
-        let retired = folder.change(&Change { spot, gone, made, keeps_aside })?;
+        let gone: Vec<String> = gone.iter().map(FileName::to_string).collect();
+        let (place, gone, made) = (&*spot.folder(), &*gone, &[(made.name.to_string(), made.bytes)]);
+        let retired = folder.change(&Change { place, gone, made, keeps_aside })?;
         self.retired.push((now, retired));
         Ok(())
     }

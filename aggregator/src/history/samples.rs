@@ -8,9 +8,8 @@ use headwater_protocol::position::Stream;
 use headwater_protocol::record::{Series, Tick};
 use parquet::data_type::ByteArray;
 use parquet::errors::Result;
-use serde::Serializer;
 
-use super::columns::{Columns, text};
+use super::columns::{Columns, decimal, is_exact, object, text};
 use crate::api::rows::hex;
 use crate::sink::Tags;
 
@@ -174,48 +173,5 @@ impl Sorted {
 
     fn origin(&self, point: &Point) -> &Said {
         &self.origins[point.origin as usize]
-    }
-}
-
-/// Labels as a JSON object, in their order.
-fn object(labels: &[(String, String)]) -> ByteArray {
-    let mut json = Vec::new();
-    let pairs = labels.iter().map(|(name, value)| (name, value));
-    let written = serde_json::Serializer::new(&mut json).collect_map(pairs);
-    written.expect("texts have a JSON form");
-    ByteArray::from(json)
-}
-
-/// A value as people read it: the double that is nearest to it.
-fn decimal(scaled: i64, scale: u8) -> f64 {
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "where it loses digits, the column `scaled` has them"
-    )]
-    let scaled = scaled as f64;
-    scaled / 10_f64.powi(i32::from(scale))
-}
-
-/// Whether the double that is nearest to a value tells it exactly: rounded to its scale again, it is the same.
-fn is_exact(scaled: i64) -> bool {
-    scaled.unsigned_abs() < 1 << 51
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        /// Who has the double and the scale has the value, wherever `scaled` is left out.
-        #[test]
-        fn doubles_tell_exact_values(scaled in -(1_i64 << 51) + 1..1 << 51, scale in 0_u8..=18) {
-            prop_assert!(is_exact(scaled));
-            let back = (decimal(scaled, scale) * 10_f64.powi(i32::from(scale))).round();
-            #[expect(clippy::cast_precision_loss, reason = "below 2^51 it loses none")]
-            let expected = scaled as f64;
-            prop_assert!((back - expected).abs() < 0.5, "{scaled} {scale} {back}");
-        }
     }
 }

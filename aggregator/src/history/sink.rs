@@ -15,8 +15,10 @@ use super::file::encode;
 use super::folder::{Folder, FolderError, Put};
 use super::gaps::{self, Gaps};
 use super::merge::{MergeError, Merger};
+use super::retention::{Expiry, Retention};
 use super::samples::{Origin, Samples};
 use super::table::{FileName, Hour, Kind, Spot, Table};
+use crate::clock::wall_us;
 use crate::fold::AppliedBatch;
 use crate::killpoint;
 use crate::sink::{
@@ -36,13 +38,15 @@ pub struct Parquet {
     /// `None` until it was opened once: a disk that is not there yet holds up nothing but its sink.
     folder: Option<Folder>,
     merger: Merger,
+    expiry: Expiry,
 }
 
 impl Parquet {
-    /// Files of a log, in a folder.
+    /// Files of a log, in a folder, and how much of them is kept.
     #[must_use]
-    pub fn new(root: PathBuf, log: LogId) -> Self {
-        Self { root, log, folder: None, merger: Merger::new(log) }
+    pub fn new(root: PathBuf, log: LogId, retention: &Retention) -> Self {
+        let expiry = Expiry::new(retention, &Table::OF_RECORDS);
+        Self { root, log, folder: None, merger: Merger::new(log), expiry }
     }
 
     fn folder(&mut self) -> Result<Folder, WriteError> {
@@ -132,7 +136,7 @@ impl Destination for Parquet {
                     continue;
                 }
                 if name.kind == Kind::Range {
-                    folder.withdraw(spot, name).map_err(failed)?;
+                    folder.withdraw(&spot.folder(), name).map_err(failed)?;
                 } else {
                     // What is begun is written again: a merged file is not asked for it.
                     let written = place.map_or(0, |place| place.from.end.0);
@@ -152,6 +156,14 @@ impl Destination for Parquet {
             }
         }
         Ok(withdrawn)
+    }
+
+    fn expire(&mut self) -> Result<u64, WriteError> {
+        let folder = self.folder()?;
+        let at = || self.root.display().to_string();
+        let expired = self.expiry.step(&folder, wall_us(), Instant::now());
+        let expired = expired.map_err(|error| WriteError::new("delete hours in", at(), error))?;
+        Ok(expired.files)
     }
 
     fn merge(

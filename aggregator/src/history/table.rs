@@ -15,6 +15,10 @@ pub enum Table {
     Events,
     /// What could not be kept, in order of device, source and position.
     Gaps,
+    /// Averages of windows, in order of combination, key, metric, labels and time.
+    Averages,
+    /// Changes of alerts, in order of time and number.
+    Alerts,
 }
 
 /// An hour of UTC: how many have passed since 1970.
@@ -30,6 +34,26 @@ impl Hour {
         Self(time_us.div_euclid(HOUR_US))
     }
 
+    /// An hour of a day. `None` if there is none.
+    pub(super) fn at(day: jiff::civil::Date, of_day: i8) -> Option<Self> {
+        let at = day.to_datetime(jiff::civil::Time::new(of_day, 0, 0, 0).ok()?);
+        let at = at.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp();
+        Some(Self(at.as_second().div_euclid(3_600)))
+    }
+
+    /// Its end, microseconds since 1970 UTC.
+    #[must_use]
+    pub fn end_us(self) -> i64 {
+        self.0.saturating_add(1).saturating_mul(HOUR_US)
+    }
+
+    /// The folder of an hour, below that of a table.
+    #[must_use]
+    pub fn folder(self) -> String {
+        let (day, of_day) = self.civil();
+        format!("dt={day}/hour={of_day:02}")
+    }
+
     /// Day and hour; the first or last one that a calendar has, for times beyond.
     fn civil(self) -> (jiff::civil::Date, i8) {
         let at = jiff::Timestamp::from_second(self.0.saturating_mul(3_600))
@@ -41,7 +65,10 @@ impl Hour {
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 3] = [Self::Samples, Self::Events, Self::Gaps];
+    pub const ALL: [Self; 5] =
+        [Self::Samples, Self::Events, Self::Gaps, Self::Averages, Self::Alerts];
+    /// Those whose rows are records: they come from ranges of the shards' logs.
+    pub const OF_RECORDS: [Self; 3] = [Self::Samples, Self::Events, Self::Gaps];
 
     /// Its name.
     #[must_use]
@@ -50,14 +77,20 @@ impl Table {
             Self::Samples => "samples",
             Self::Events => "events",
             Self::Gaps => "gaps",
+            Self::Averages => "averages",
+            Self::Alerts => "alerts",
         }
+    }
+
+    /// Its folder, below that of the history.
+    pub(super) fn place(self) -> String {
+        format!("table={}", self.name())
     }
 
     /// The folder of an hour and a shard, below that of the history.
     #[must_use]
     pub fn folder(self, hour: Hour, shard: ShardId) -> String {
-        let (day, of_day) = hour.civil();
-        format!("table={}/dt={day}/hour={of_day:02}/shard={:02}", self.name(), shard.0)
+        format!("{}/{}/shard={:02}", self.place(), hour.folder(), shard.0)
     }
 }
 
@@ -84,9 +117,7 @@ impl Spot {
         let day: jiff::civil::Date = value("dt")?.parse().ok()?;
         let of_day: i8 = value("hour")?.parse().ok()?;
         let shard = ShardId(value("shard")?.parse().ok()?);
-        let at = day.to_datetime(jiff::civil::Time::new(of_day, 0, 0, 0).ok()?);
-        let at = at.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp();
-        let spot = Self { hour: Hour(at.as_second().div_euclid(3_600)), table, shard };
+        let spot = Self { hour: Hour::at(day, of_day)?, table, shard };
         (spot.folder() == folder).then_some(spot)
     }
 }

@@ -18,7 +18,7 @@ use super::sending::Merged;
 use super::snapshot::Snapshot;
 use super::state::MergeState;
 use super::store::Store;
-use crate::alert::{AlertBoard, RuleSet};
+use crate::alert::{AlertBoard, AlertChange, RuleSet};
 use crate::clock::wall_us;
 use crate::log::{Log, Stored, StoredSnapshot, end_process};
 use crate::metrics::MergeMetrics;
@@ -159,7 +159,8 @@ impl Driver {
                 Err(error) => end_process("append to the merge log", &error),
             }
         }
-        let (mut writes, mut closed, mut alerts_changed) = (Vec::new(), Vec::new(), false);
+        let (mut writes, mut changes) = (Vec::new(), Vec::new());
+        let (mut closed, mut alerts_changed) = (Vec::new(), false);
         for let_out in since {
             let stored = durable.recv().expect("this thread holds the sending end");
             let (entry, tip) = match read(&stored.entry, stored.offset, stored.identity) {
@@ -175,14 +176,15 @@ impl Driver {
             (self.next, self.tip) = (stored.offset.next(), Some(tip));
             self.saved.is_behind = true;
             writes.append(&mut merging.writes);
+            changes.append(&mut merging.changes);
             alerts_changed |= merging.alerts_changed;
             closed.extend(merging.closed.iter().map(|_| let_out));
             if let Some((shard, at)) = shard.and_then(|id| Some((id, self.state.position(id)?))) {
                 self.merged.note(shard, at);
             }
         }
-        if !writes.is_empty() {
-            self.store(&writes);
+        if !writes.is_empty() || !changes.is_empty() {
+            self.store(&writes, &changes);
             self.changed.send_modify(|changes| *changes += 1);
         }
         if alerts_changed {
@@ -194,11 +196,11 @@ impl Driver {
         }
     }
 
-    fn store(&mut self, writes: &[super::state::Write]) {
+    fn store(&mut self, writes: &[super::state::Write], changes: &[AlertChange]) {
         if self.saved.store_failed {
             return;
         }
-        if let Err(error) = self.store.apply(writes, self.next) {
+        if let Err(error) = self.store.apply(writes, changes, self.next) {
             self.fail_store(&error);
         }
     }
@@ -219,7 +221,7 @@ impl Driver {
         let keep_us = i64::try_from(self.keep.as_micros()).unwrap_or(i64::MAX);
         let newest = self.state.closed_us().unwrap_or(i64::MIN);
         // Also what brought no figures is in: the snapshot may go up to here.
-        let up_to_here = self.store.apply(&[], self.next);
+        let up_to_here = self.store.apply(&[], &[], self.next);
         if let Err(error) =
             up_to_here.and_then(|()| self.store.sync(newest.saturating_sub(keep_us)))
         {

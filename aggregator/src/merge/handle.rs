@@ -37,6 +37,8 @@ pub struct MergeOptions {
     pub length: Duration,
     /// How long averages are kept.
     pub keep: Duration,
+    /// Whether a sink writes them to files: none is let go before that.
+    pub is_followed: bool,
     /// Where it shows alerts.
     pub board: AlertBoard,
     /// Where the log's writer notes how much room is left.
@@ -100,7 +102,8 @@ impl MergeHandle {
     /// Each names what is in the way.
     pub fn start(options: MergeOptions) -> Result<Self, StartError> {
         let log = open(&options)?;
-        let store = Store::open(&options.folder.join("averages.redb"), log.id());
+        let store =
+            Store::open(&options.folder.join("averages.redb"), log.id(), options.is_followed);
         let mut store = store.map_err(StartError::Store)?;
         let end = log.end(super::recovery::SHARD);
         let end = end.map_err(|error| StartError::Recovery(RecoveryError::Read(error)))?;
@@ -110,7 +113,7 @@ impl MergeHandle {
             drop(store);
             // If it can't be deleted, opening it says so.
             drop(std::fs::remove_file(&path));
-            store = Store::open(&path, log.id()).map_err(StartError::Store)?;
+            store = Store::open(&path, log.id(), options.is_followed).map_err(StartError::Store)?;
         }
         let recovered = recover(&*log, &store).map_err(StartError::Recovery)?;
         tracing::debug!(entries = recovered.replayed, "merge fold recovered");

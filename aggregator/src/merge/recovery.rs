@@ -60,8 +60,10 @@ pub(super) fn recover(log: &dyn Log, store: &Store) -> Result<Recovered, Recover
             found.next = offset.next();
             found.tip = Some(tip);
             found.replayed += 1;
-            if offset >= stored && !merging.writes.is_empty() {
-                store.apply(&merging.writes, found.next).map_err(RecoveryError::Store)?;
+            let is_empty = merging.writes.is_empty() && merging.changes.is_empty();
+            if offset >= stored && !is_empty {
+                let (writes, changes) = (&merging.writes, &merging.changes);
+                store.apply(writes, changes, found.next).map_err(RecoveryError::Store)?;
             }
         }
     }

@@ -9,7 +9,7 @@ use super::entry::{MergeEntry, MergeKind};
 use super::part::{by_key, key_of, take_devices};
 use super::pooled::pooled;
 use super::window::{KeyOf, MergeWindow};
-use crate::alert::Alerts;
+use crate::alert::{AlertChange, Alerts};
 use crate::window::partial::{Facts, Group, GroupRow, Partial};
 use crate::window::{ClosedWindow, Combination, Key, Output, OutputKind, Position, Row};
 
@@ -65,6 +65,8 @@ pub struct Merging {
     pub closed: Vec<ClosedWindow>,
     /// Whether thresholds or alerts may have changed.
     pub alerts_changed: bool,
+    /// Changes of alerts, in order.
+    pub changes: Vec<AlertChange>,
     /// What the store is to hold from now on.
     pub writes: Vec<Write>,
 }
@@ -242,8 +244,7 @@ impl MergeState {
             let without = window.without.iter().copied().collect();
             let rows = self.rows(&sums);
             let window = ClosedWindow { start_us, length_us, without, rows };
-            // Whoever is told of changes reads them from the alerts themselves.
-            self.alerts.handle_window(&window);
+            merging.changes.extend(self.alerts.handle_window(&window));
             merging.alerts_changed = true;
             merging.closed.push(window);
             self.write(start_us, 1, sums, merging);

@@ -7,6 +7,7 @@
 #[cfg(fuzzing)]
 pub(super) mod fuzzing;
 mod names;
+mod pending;
 mod rows;
 
 use std::collections::BTreeMap;
@@ -18,10 +19,14 @@ use headwater_protocol::record::Series;
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::state::Write;
+use crate::alert::AlertChange;
 use crate::killpoint;
 use crate::window::{Combination, Figures, Key, Spread};
 use names::Names;
+use pending::Marks;
 use rows::{StoredWindow, add, decode, encode};
+
+pub use pending::{Average, Pending, PendingKind, Taken};
 
 /// The version of the tables that this build writes. A file of another one is made anew.
 const FORMAT: u32 = 1;
@@ -37,6 +42,8 @@ const ROWS: TableDefinition<'_, (i64, u32), &[u8]> = TableDefinition::new("rows"
 pub struct Store {
     database: Arc<Database>,
     path: Arc<Path>,
+    /// Whether it is noted what no file of the history has yet.
+    is_followed: bool,
 }
 
 /// The figures of one key in one window.
@@ -79,15 +86,19 @@ pub struct StoreError {
 }
 
 impl Store {
-    /// Opens the store of a log. One of another log or format, or a damaged one, is made anew.
+    /// Opens the store of a log. One of another log or format, or a damaged one, is made anew. Whether it is followed: what
+    /// changes is noted until it is in a file of the history, and stays until then.
     ///
     /// # Errors
     /// If the file can't be made or is in use.
-    pub fn open(path: &Path, log: LogId) -> Result<Self, StoreError> {
+    pub fn open(path: &Path, log: LogId, is_followed: bool) -> Result<Self, StoreError> {
         let failed = |what, source| StoreError { what, path: path.to_owned(), source };
-        if let Ok(store) = Self::try_open(path)
+        if let Ok(store) = Self::try_open(path, is_followed)
             && store.belongs_to(log).unwrap_or(false)
         {
+            store.write("make the tables", Durability::Immediate, |transaction| {
+                pending::prepare(transaction, is_followed)
+            })?;
             return Ok(store);
         }
         match std::fs::remove_file(path) {
@@ -97,15 +108,16 @@ impl Store {
             }
             Ok(()) | Err(_) => {}
         }
-        let store = Self::try_open(path).map_err(|error| failed("make the tables", error))?;
+        let store = Self::try_open(path, is_followed);
+        let store = store.map_err(|error| failed("make the tables", error))?;
         store.prepare(log)?;
         Ok(store)
     }
 
-    fn try_open(path: &Path) -> Result<Self, Box<redb::Error>> {
+    fn try_open(path: &Path, is_followed: bool) -> Result<Self, Box<redb::Error>> {
         let database = Database::builder().set_cache_size(CACHE_BYTES).create(path);
         let database = Arc::new(database.map_err(|error| Box::new(error.into()))?);
-        Ok(Self { database, path: path.into() })
+        Ok(Self { database, path: path.into(), is_followed })
     }
 
     fn belongs_to(&self, log: LogId) -> Result<bool, StoreError> {
@@ -123,8 +135,11 @@ impl Store {
             let mut meta = transaction.open_table(META)?;
             meta.insert("format", FORMAT.to_le_bytes().as_slice())?;
             meta.insert("log", log.0.as_slice())?;
+            drop(meta);
             drop(transaction.open_table(ROWS)?);
-            Names::prepare(transaction)
+            Names::prepare(transaction)?;
+            pending::note_anew(transaction)?;
+            pending::prepare(transaction, self.is_followed)
         })
     }
 
@@ -144,13 +159,24 @@ impl Store {
     ///
     /// # Errors
     /// If it can't be written.
-    pub fn apply(&self, writes: &[Write], next: Offset) -> Result<(), StoreError> {
+    pub fn apply(
+        &self,
+        writes: &[Write],
+        changes: &[AlertChange],
+        next: Offset,
+    ) -> Result<(), StoreError> {
         self.write("write averages", Durability::None, |transaction| {
+            let mut marks = self.is_followed.then(|| Marks::open(transaction)).transpose()?;
             let mut names = Names::open(transaction)?;
             let mut rows = transaction.open_table(ROWS)?;
             for write in writes {
                 let place = (write.start_us, names.key(&write.combination, &write.key)?);
                 let mut window = StoredWindow::of(write, &mut names)?;
+                if let Some(marks) = marks.as_mut().filter(|_| !write.combination.is_device())
+                    && marks.take(write.start_us, place.1, &window)?
+                {
+                    continue;
+                }
                 if write.revision == 0 {
                     let before = rows.get(place)?.and_then(|row| decode(row.value()).ok());
                     window = add(before, window);
@@ -159,18 +185,27 @@ impl Store {
             }
             drop(rows);
             drop(names);
+            if let Some(mut marks) = marks {
+                changes.iter().try_for_each(|change| marks.take_change(change))?;
+                marks.write(next)?;
+            }
             let mut meta = transaction.open_table(META)?;
             meta.insert("next", next.0.to_le_bytes().as_slice())?;
             Ok(())
         })
     }
 
-    /// Makes everything durable, and deletes the windows that begin before a time.
+    /// Makes everything durable, and deletes the windows that begin before a time; of a store that is followed, none that
+    /// is in no file.
     ///
     /// # Errors
     /// If it can't be written.
     pub fn sync(&self, before_us: i64) -> Result<(), StoreError> {
         self.write("make averages durable", Durability::Immediate, |transaction| {
+            let before_us = match self.is_followed {
+                true => pending::let_go(transaction, before_us)?,
+                false => before_us,
+            };
             let mut rows = transaction.open_table(ROWS)?;
             rows.retain_in((i64::MIN, 0)..(before_us, 0), |_, _| false)?;
             Ok(())

@@ -21,6 +21,8 @@ pub struct SinkMetrics {
     pub write_seconds: Family<SinkLabel, Counter<f64, AtomicU64>>,
     /// Pieces that were taken back because the log lost what they hold.
     pub withdrawn: Family<SinkLabel, Counter>,
+    /// Pieces that were deleted as they are not kept any longer.
+    pub expired: Family<SinkLabel, Counter>,
     /// Pieces that were put together.
     pub merged: Family<SinkLabel, Counter>,
     /// Bytes that they took.
@@ -45,7 +47,7 @@ pub struct SinkLabel {
 pub struct SinkErrorLabel {
     /// Its name.
     pub sink: String,
-    /// `write`, `log`, `store` or `merge`.
+    /// `write`, `log`, `store`, `merge` or `expire`.
     pub kind: &'static str,
 }
 
@@ -57,6 +59,7 @@ impl SinkMetrics {
             bytes: Family::default(),
             write_seconds: Family::default(),
             withdrawn: Family::default(),
+            expired: Family::default(),
             merged: Family::default(),
             merged_before: Family::default(),
             merged_after: Family::default(),
@@ -71,6 +74,8 @@ impl SinkMetrics {
         registry.register_with_unit("write", "Time spent on writing", Unit::Seconds, write);
         let help = "Pieces taken back, as the log lost what they hold";
         registry.register("withdrawn", help, metrics.withdrawn.clone());
+        let help = "Pieces deleted, as they are not kept any longer";
+        registry.register("expired", help, metrics.expired.clone());
         metrics.register_merges(registry);
         let lag = metrics.lag_seconds.clone();
         let help = "Age of the oldest record that is not written";

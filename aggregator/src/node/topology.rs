@@ -22,14 +22,14 @@ use crate::config::Config;
 use crate::enrol::{EnrolHandle, EnrolOptions};
 use crate::fold::{FoldHandle, FoldOptions, Live};
 use crate::health::{HealthHandle, Started};
-use crate::history::Parquet;
+use crate::history::{Averages, Parquet};
 use crate::intake::{IntakeHandle, IntakeOptions};
 use crate::limits::{SINK_BYTES_MAX, SINK_RECORDS_MAX};
 use crate::log::{EmbeddedLog, Log, LogOptions, Space};
-use crate::merge::{MergeHandle, MergeOptions};
+use crate::merge::{self, MergeHandle, MergeOptions};
 use crate::metrics::Metrics;
 use crate::registry::{Actor, NodeRecord, Registry, ResetKey};
-use crate::sink::{RangeRules, SinkHandle, SinkOptions, SinkStore};
+use crate::sink::{RangeRules, SinkAbout, SinkHandle, SinkOptions, SinkStore};
 use crate::window::Combination;
 
 /// Everything that runs.
@@ -97,7 +97,7 @@ async fn start_behind(
         intake: metrics.intake.clone(),
     };
     let fold = start_fold(fold_options).await?;
-    let sinks = start_sinks(&config, &metrics, sinks, (&log, &space))?;
+    let sinks = start_sinks(&config, &metrics, sinks, (&log, merge.store(), &space))?;
     let intake = IntakeHandle::start(IntakeOptions {
         listen: config.intake.listen,
         max_connections: config.intake.max_connections,
@@ -277,6 +277,7 @@ async fn start_merge(
         group_commit: config.log.group_commit,
         length: config.window.length,
         keep: config.window.keep,
+        is_followed: config.history.folder.is_some(),
         board: board.clone(),
         space: Arc::clone(space),
         log_metrics: metrics.merge_log.clone(),
@@ -314,17 +315,30 @@ fn start_sinks(
     config: &Config,
     metrics: &Metrics,
     store: Option<SinkStore>,
-    (log, space): (&Arc<EmbeddedLog>, &Arc<Space>),
+    (log, averages, space): (&Arc<EmbeddedLog>, &merge::Store, &Arc<Space>),
 ) -> Result<Vec<SinkHandle>, StartError> {
     let (Some(folder), Some(store)) = (config.history.folder.clone(), store) else {
         return Ok(Vec::new());
     };
+    let location = folder.display().to_string();
+    let claim = "each row once: files are whole, and named after what they hold";
+    let about = |name: &str| {
+        let (name, location) = (name.to_owned(), location.clone());
+        SinkAbout { name, kind: "parquet", location, claim }
+    };
+    let averages = Averages {
+        folder: folder.clone(),
+        log: log.id(),
+        store: averages.clone(),
+        every: config.history.every,
+        retention: config.history.retention.clone(),
+        space: Arc::clone(space),
+        metrics: metrics.sink.clone(),
+    };
+    let averages = averages.start(about("averages"), store.clone()).map_err(StartError::Sink)?;
     let history = SinkHandle::start(SinkOptions {
-        name: HISTORY.to_owned(),
-        kind: "parquet",
-        location: folder.display().to_string(),
-        claim: "each row once: files are whole, and named after what they hold",
-        destination: Box::new(Parquet::new(folder, log.id())),
+        about: about(HISTORY),
+        destination: Box::new(Parquet::new(folder, log.id(), &config.history.retention)),
         log: Arc::clone(log) as _,
         store,
         rules: RangeRules {
@@ -335,7 +349,7 @@ fn start_sinks(
         space: Arc::clone(space),
         metrics: metrics.sink.clone(),
     });
-    Ok(vec![history.map_err(StartError::Sink)?])
+    Ok(vec![history.map_err(StartError::Sink)?, averages])
 }
 
 /// Stops what lies behind the intake: the shard folds, what they feed, what follows them, and who is told.

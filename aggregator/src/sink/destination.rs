@@ -31,6 +31,15 @@ pub trait Destination: fmt::Debug + Send {
     /// If it is not certain that all of it is taken back.
     fn withdraw(&mut self, places: &BTreeMap<ShardId, Place>) -> Result<u64, WriteError>;
 
+    /// Deletes what a person said is not kept any longer, a bounded part of it; how many pieces is returned. Called often, and also
+    /// while the disk is short.
+    ///
+    /// # Errors
+    /// If something could not be deleted: it is tried again.
+    fn expire(&mut self) -> Result<u64, WriteError> {
+        Ok(0)
+    }
+
     /// Puts together what many ranges wrote, a bounded part of it: called between ranges, when none is complete. `settled` says
     /// of each shard what is safe. `None` if there is nothing to put together, as for a destination that has no need to.
     ///

@@ -2,31 +2,26 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use headwater_protocol::identity::{Generation, Offset, ShardId};
 
 use super::destination::{Place, Settled, WriteError, Written};
 use super::follow::{FollowError, Follower, Step};
-use super::handle::SinkOptions;
+use super::handle::{SinkOptions, Turns};
 use super::range::{Planned, Range};
 use super::store::{StoreError, Tip};
-use super::view::{SinkError, SinkState, SinkView};
+use super::tries::Tries;
+use super::view::{SinkState, SinkView};
 use crate::api::chain;
-use crate::clock::wall_us;
 use crate::killpoint;
 use crate::limits::ByteCount;
 use crate::log::ReadError;
-use crate::metrics::{SinkErrorLabel, SinkLabel};
+use crate::metrics::SinkErrorLabel;
 
 /// How often a sink that has caught up looks for more.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
-/// The longest first wait after an error; each later one may be twice as long.
-const WAIT_FIRST: Duration = Duration::from_millis(500);
-/// The longest wait after an error.
-const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// After putting pieces together a sink waits so many times as long as that took: it takes at most a fifth of a processor.
 const MERGE_REST: u32 = 4;
@@ -35,14 +30,6 @@ const MERGE_WAIT: Duration = Duration::from_secs(30);
 
 /// Places of which it is remembered why their pieces stay apart.
 const APART_MAX: usize = 256;
-
-/// What a sink is told.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Command {
-    Pause,
-    Resume,
-    Stop,
-}
 
 /// Why a sink does not go on right now.
 #[derive(Debug, thiserror::Error)]
@@ -74,82 +61,60 @@ pub(super) struct Driver {
     followers: BTreeMap<ShardId, Follower>,
     /// A range that is not written yet, with its shard: it is written before anything else.
     planned: Option<Planned>,
-    view: Arc<Mutex<SinkView>>,
-    paused: bool,
     /// Whether it is known where each shard was left.
     is_prepared: bool,
-    tries: u32,
+    tries: Tries,
     /// When pieces are put together again.
     merges_from: Instant,
     /// What stays apart, and why.
     apart: BTreeMap<String, String>,
-    inbox: Receiver<Command>,
 }
 
 impl Driver {
-    pub(super) fn new(
-        options: SinkOptions,
-        paused: bool,
-        view: Arc<Mutex<SinkView>>,
-        inbox: Receiver<Command>,
-    ) -> Self {
+    pub(super) fn new(options: SinkOptions, view: Arc<Mutex<SinkView>>) -> Self {
         let shards = options.log.shards().shards().collect();
+        let tries = Tries::new(view, options.metrics.clone());
         Self {
             options,
             shards,
             followers: BTreeMap::new(),
             planned: None,
-            view,
-            paused,
             is_prepared: false,
-            tries: 0,
+            tries,
             merges_from: Instant::now(),
             apart: BTreeMap::new(),
-            inbox,
         }
     }
+}
 
-    pub(super) fn run(mut self) {
-        let mut wait = Duration::ZERO;
-        loop {
-            let until = Instant::now() + wait;
-            loop {
-                let left = until.saturating_duration_since(Instant::now());
-                match self.inbox.recv_timeout(left) {
-                    Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-                    Ok(Command::Pause) => self.paused = true,
-                    Ok(Command::Resume) => {
-                        self.paused = false;
-                        break;
-                    }
-                    Err(RecvTimeoutError::Timeout) => break,
-                }
-            }
-            wait = self.turn();
-        }
-    }
-
-    /// Goes once through all shards; how long to wait before the next time is returned.
-    fn turn(&mut self) -> Duration {
+impl Turns for Driver {
+    /// Goes once through all shards.
+    fn turn(&mut self, paused: bool) -> Duration {
         let is_short = self.options.space.is_short();
-        let done = if self.paused || is_short { Ok(false) } else { self.write_complete() };
+        let done = if paused || is_short { Ok(false) } else { self.write_complete() };
         let (wait, state) = match &done {
-            _ if self.paused => (LOOK_INTERVAL, SinkState::Paused),
+            _ if paused => (LOOK_INTERVAL, SinkState::Paused),
             _ if is_short => (LOOK_INTERVAL, SinkState::Short),
             Ok(true) => (Duration::ZERO, SinkState::Running),
             Ok(false) => (LOOK_INTERVAL, SinkState::Running),
-            Err(_) => (jittered(self.tries), SinkState::Failing),
+            Err(_) => (self.tries.wait(), SinkState::Failing),
         };
         match done {
             // Nothing waits to be written.
             Ok(false) if state == SinkState::Running => self.merge(),
             Ok(_) => {}
-            Err(trouble) => self.note_trouble(&trouble),
+            Err(trouble) => self.tries.note_failed(trouble.kind(), &trouble),
+        }
+        if !paused {
+            let expired = self.options.destination.expire();
+            self.tries.note_expired(expired);
         }
         self.show(state);
         wait
     }
+}
 
+impl Driver {
     /// Writes what is complete, at most one range of each shard; whether there was any is returned.
     fn write_complete(&mut self) -> Result<bool, Trouble> {
         if !self.is_prepared {
@@ -184,14 +149,14 @@ impl Driver {
             }
         }
         let pieces = options.destination.withdraw(&places).map_err(Trouble::Write)?;
-        let name = &options.name;
+        let name = &options.about.name;
         for (shard, place) in &places {
             options.log.hold(name, *shard, place.from.end);
             if place.has_lost {
                 options.store.go_back(name, *shard, place.from.end).map_err(Trouble::Store)?;
             }
         }
-        options.metrics.withdrawn.get_or_create(&label(name)).inc_by(pieces);
+        options.metrics.withdrawn.get_or_create(&self.tries.label()).inc_by(pieces);
         if pieces > 0 {
             tracing::warn!(
                 sink = name,
@@ -236,7 +201,7 @@ impl Driver {
         let begun = Instant::now();
         match self.try_write(&planned) {
             Ok(written) => {
-                self.note_written(&written, begun.elapsed());
+                self.tries.note_written(&written, begun.elapsed());
                 Ok(())
             }
             Err(trouble) => {
@@ -248,7 +213,7 @@ impl Driver {
 
     fn try_write(&mut self, planned: &Planned) -> Result<Written, Trouble> {
         let Self { options, followers, .. } = self;
-        let (name, range) = (&options.name, &planned.range);
+        let (name, range) = (&options.about.name, &planned.range);
         options.store.decide(name, range).map_err(Trouble::Store)?;
         killpoint::pass("sink.decided");
         let follower = followers.get_mut(&range.shard).expect("a range comes from its follower");
@@ -272,18 +237,18 @@ impl Driver {
             let (end, clock_us) = follower.planner().settled();
             (*shard, Settled { end, clock_us })
         });
-        let (name, metrics) = (&self.options.name, &self.options.metrics);
+        let (name, metrics) = (&self.options.about.name, &self.options.metrics);
         let (merged, mut rest) =
             (self.options.destination.merge(&settled.collect()), Duration::ZERO);
         match merged {
             Ok(Some(merged)) => {
-                let label = label(name);
+                let label = self.tries.label();
                 metrics.merged.get_or_create(&label).inc_by(merged.pieces);
                 metrics.merged_before.get_or_create(&label).inc_by(merged.bytes_before);
                 metrics.merged_after.get_or_create(&label).inc_by(merged.bytes_after);
                 tracing::debug!(sink = name, ?merged, "pieces are put together");
                 self.apart.remove(&merged.place);
-                self.view.lock().unwrap_or_else(PoisonError::into_inner).merged += merged.pieces;
+                self.tries.view().merged += merged.pieces;
             }
             Ok(None) => return,
             Err(error) => {
@@ -306,44 +271,13 @@ impl Driver {
         }
         self.merges_from = Instant::now() + rest.max(begun.elapsed() * MERGE_REST);
         let apart = self.apart.values().next().cloned();
-        self.view.lock().unwrap_or_else(PoisonError::into_inner).apart = apart;
-    }
-
-    fn note_written(&mut self, written: &Written, took: Duration) {
-        let label = label(&self.options.name);
-        let metrics = &self.options.metrics;
-        metrics.rows.get_or_create(&label).inc_by(written.rows);
-        metrics.bytes.get_or_create(&label).inc_by(written.bytes);
-        metrics.ranges.get_or_create(&label).inc();
-        metrics.write_seconds.get_or_create(&label).inc_by(took.as_secs_f64());
-        if self.tries > 0 {
-            tracing::info!(sink = self.options.name, tries = self.tries, "the sink writes again");
-        }
-        self.tries = 0;
-        let mut view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
-        view.ranges += 1;
-        view.rows += written.rows;
-        view.bytes += written.bytes;
-        view.error = None;
-    }
-
-    fn note_trouble(&mut self, trouble: &Trouble) {
-        self.tries = self.tries.saturating_add(1);
-        let name = &self.options.name;
-        let text = chain(trouble);
-        if self.tries == 1 {
-            tracing::warn!(sink = name, error = text, "the sink does not go on; it tries again");
-        }
-        let label = SinkErrorLabel { sink: name.clone(), kind: trouble.kind() };
-        self.options.metrics.errors.get_or_create(&label).inc();
-        let mut view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
-        view.error = Some(SinkError { text, at_us: wall_us(), tries: self.tries });
+        self.tries.view().apart = apart;
     }
 
     /// Where a shard was left.
     fn cursor(&self, shard: ShardId) -> Offset {
         // What can't be read now is told by the next step.
-        let last = self.options.store.newest(&self.options.name, shard, |_| true);
+        let last = self.options.store.newest(&self.options.about.name, shard, |_| true);
         last.ok().flatten().map_or(Offset(0), |range| range.end)
     }
 
@@ -370,21 +304,16 @@ impl Driver {
         if let Some(planned) = &self.planned {
             oldest_us = [oldest_us, Some(planned.range.clock_us)].into_iter().flatten().min();
         }
-        let age_us = oldest_us.map_or(0, |oldest_us| wall_us().saturating_sub(oldest_us).max(0));
-        let label = label(&self.options.name);
-        #[expect(clippy::cast_precision_loss, reason = "an age in seconds")]
-        self.options.metrics.lag_seconds.get_or_create(&label).set(age_us as f64 / 1e6);
-        let mut view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
-        view.state = state;
+        self.tries.show(state, oldest_us);
+        let mut view = self.tries.view();
         view.waiting_records = waiting_records;
         view.unread_entries = unread_entries;
-        view.oldest_us = oldest_us;
     }
 }
 
 /// Where a shard was left: behind the last range whose end the log still has.
 fn place(options: &SinkOptions, shard: ShardId) -> Result<Place, Trouble> {
-    let (name, log) = (&options.name, &*options.log);
+    let (name, log) = (&options.about.name, &*options.log);
     let (mut unreadable, mut cursor) = (None, None);
     let mut holds = |(end, tip): Tip| {
         let at = Offset(end.0.saturating_sub(1));
@@ -420,17 +349,6 @@ fn open(options: &SinkOptions, place: Place) -> Result<Follower, Trouble> {
 fn begin(shard: ShardId) -> Range {
     let (generation, start) = (Generation(0), Offset(0));
     Range { shard, generation, first: start, end: start, tip: [0; 32], clock_us: i64::MIN }
-}
-
-fn label(sink: &str) -> SinkLabel {
-    SinkLabel { sink: sink.to_owned() }
-}
-
-/// A random wait, so that sinks of many nodes do not come back to a destination at one moment.
-fn jittered(tries: u32) -> Duration {
-    let most = WAIT_FIRST.saturating_mul(1 << tries.min(10)).min(WAIT_MAX);
-    let random = getrandom::u32().unwrap_or(u32::MAX);
-    most.mul_f64((f64::from(random) / f64::from(u32::MAX)).max(0.05))
 }
 
 #[cfg(test)]

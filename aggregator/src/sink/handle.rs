@@ -2,29 +2,24 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use super::destination::Destination;
-use super::driver::{Command, Driver};
+use super::driver::Driver;
 use super::range::RangeRules;
 use super::store::{SinkStore, StoreError};
-use super::view::{SinkState, SinkView};
+use super::view::{SinkAbout, SinkState, SinkView};
 use crate::log::{Log, Space};
 use crate::metrics::SinkMetrics;
 
 /// What a sink works with.
 #[derive(Debug)]
 pub struct SinkOptions {
-    /// Its name, unique on this node.
-    pub name: String,
-    /// What it is, in one word.
-    pub kind: &'static str,
-    /// Where it writes, for people.
-    pub location: String,
-    /// What may be claimed of its rows.
-    pub claim: &'static str,
+    /// What it says of itself.
+    pub about: SinkAbout,
     /// What it follows.
     pub log: Arc<dyn Log>,
     /// Where it keeps where it stands.
@@ -37,6 +32,40 @@ pub struct SinkOptions {
     pub space: Arc<Space>,
     /// Where it counts.
     pub metrics: SinkMetrics,
+}
+
+/// What a sink does on its thread.
+pub trait Turns: Send + 'static {
+    /// Does what can be done now; nothing, while a person has stopped it. How long to wait before the next turn is returned.
+    fn turn(&mut self, paused: bool) -> Duration;
+}
+
+/// What a sink is told.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Command {
+    Pause,
+    Resume,
+    Stop,
+}
+
+fn run(mut turns: impl Turns, mut paused: bool, inbox: &Receiver<Command>) {
+    let mut wait = Duration::ZERO;
+    loop {
+        let until = Instant::now() + wait;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match inbox.recv_timeout(left) {
+                Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(Command::Pause) => paused = true,
+                Ok(Command::Resume) => {
+                    paused = false;
+                    break;
+                }
+                Err(RecvTimeoutError::Timeout) => break,
+            }
+        }
+        wait = turns.turn(paused);
+    }
 }
 
 /// Why a sink does not start.
@@ -64,19 +93,31 @@ pub struct SinkHandle {
 }
 
 impl SinkHandle {
-    /// Starts a sink: it goes on where it stood. What is in its way is told by its view, not here.
+    /// Starts a sink that follows the fold: it goes on where it stood. What is in its way is told by its view, not here.
     ///
     /// # Errors
     /// If where it stands can't be read, or there is no thread for it.
     pub fn start(options: SinkOptions) -> Result<Self, StartError> {
-        let paused = options.store.is_paused(&options.name).map_err(StartError::Store)?;
+        let (about, store) = (options.about.clone(), options.store.clone());
+        Self::spawn(about, store, |view| Driver::new(options, view))
+    }
+
+    /// Starts a sink that does its work in turns, on a thread of its own.
+    ///
+    /// # Errors
+    /// If it can't be read whether a person has stopped it, or there is no thread for it.
+    pub fn spawn<T: Turns>(
+        about: SinkAbout,
+        store: SinkStore,
+        make: impl FnOnce(Arc<Mutex<SinkView>>) -> T,
+    ) -> Result<Self, StartError> {
+        let paused = store.is_paused(&about.name).map_err(StartError::Store)?;
         let state = if paused { SinkState::Paused } else { SinkState::Running };
-        let view = Arc::new(Mutex::new(SinkView::new(&options, state)));
-        let (store, shown) = (options.store.clone(), Arc::clone(&view));
+        let thread = std::thread::Builder::new().name(format!("sink-{}", about.name));
+        let view = Arc::new(Mutex::new(SinkView::new(about, state)));
         let (commands, inbox) = channel();
-        let name = format!("sink-{}", options.name);
-        let driver = Driver::new(options, paused, shown, inbox);
-        let thread = std::thread::Builder::new().name(name).spawn(move || driver.run());
+        let turns = make(Arc::clone(&view));
+        let thread = thread.spawn(move || run(turns, paused, &inbox));
         let thread = Arc::new(Mutex::new(Some(thread.map_err(StartError::Thread)?)));
         Ok(Self { view, store, commands, thread, paused: Arc::new(AtomicBool::new(paused)) })
     }

@@ -1,6 +1,17 @@
 //! What a sink shows of itself.
 
-use super::handle::SinkOptions;
+/// What a sink says of itself.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SinkAbout {
+    /// Its name, unique on this node.
+    pub name: String,
+    /// What it is, in one word: `parquet`.
+    pub kind: &'static str,
+    /// Where it writes, for people.
+    pub location: String,
+    /// What may be claimed of its rows.
+    pub claim: &'static str,
+}
 
 /// A sink, as its driver last saw it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -37,12 +48,13 @@ pub struct SinkView {
 
 impl SinkView {
     /// A sink that has done nothing yet.
-    pub(super) fn new(options: &SinkOptions, state: SinkState) -> Self {
+    pub(crate) fn new(about: SinkAbout, state: SinkState) -> Self {
+        let SinkAbout { name, kind, location, claim } = about;
         Self {
-            name: options.name.clone(),
-            kind: options.kind,
-            location: options.location.clone(),
-            claim: options.claim,
+            name,
+            kind,
+            location,
+            claim,
             state,
             waiting_records: 0,
             unread_entries: 0,

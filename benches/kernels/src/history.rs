@@ -5,11 +5,11 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use headwater_aggregator::history::Parquet;
+use headwater_aggregator::history::{Parquet, Retention};
 use headwater_aggregator::limits::{ByteCount, SINK_BYTES_MAX, SINK_RECORDS_MAX};
 use headwater_aggregator::log::{EmbeddedLog, Log, LogOptions, MinFree, Space};
 use headwater_aggregator::metrics::{Metrics, SinkLabel, SinkMetrics};
-use headwater_aggregator::sink::{RangeRules, SinkHandle, SinkOptions, SinkStore};
+use headwater_aggregator::sink::{RangeRules, SinkAbout, SinkHandle, SinkOptions, SinkStore};
 use headwater_protocol::batch::Batch;
 use headwater_protocol::entry::{Entry, EntryKind};
 use headwater_protocol::identity::{Generation, LogId, NodeId, ShardCount, ShardId};
@@ -134,11 +134,13 @@ impl Running {
         let files = folder.join("history");
         let begun = cpu_seconds();
         let sink = SinkHandle::start(SinkOptions {
-            name: NAME.to_owned(),
-            kind: "parquet",
-            location: String::new(),
-            claim: "",
-            destination: Box::new(Parquet::new(files, LOG)),
+            about: SinkAbout {
+                name: NAME.to_owned(),
+                kind: "parquet",
+                location: String::new(),
+                claim: "",
+            },
+            destination: Box::new(Parquet::new(files, LOG, &Retention::default())),
             store: SinkStore::open(&folder.join("sinks.redb"), LOG)?,
             log: Arc::clone(&log) as _,
             rules: RangeRules { pane_us, records_max: SINK_RECORDS_MAX, bytes_max: SINK_BYTES_MAX },

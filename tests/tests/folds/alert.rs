@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use headwater_tests::agent::Agent;
 use headwater_tests::aggregator::Aggregator;
+use headwater_tests::duckdb::{query, table};
 use headwater_tests::hook::{Hook, Notice};
 use headwater_tests::waiting::wait_for;
 use serde_json::Value;
@@ -21,7 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(400);
 fn stress_raises_the_alert_once_and_its_end_clears_it_once_through_kills() {
     let folder = tempfile::tempdir().unwrap();
     let hook = Hook::start();
-    let mut aggregator = Aggregator::create_with(&folder.path().join("aggregator"), &hook.config());
+    let config = format!("{}\n[history]\nevery = \"1s\"\n", hook.config());
+    let mut aggregator = Aggregator::create_with(&folder.path().join("aggregator"), &config);
     let home = folder.path().join("agent");
     let mut agent = Agent::new("busy-1", &home, &aggregator.intake_address(), &[]);
     agent.enrol(&aggregator);
@@ -66,8 +68,25 @@ fn stress_raises_the_alert_once_and_its_end_clears_it_once_through_kills() {
         [(&"firing".into(), id), (&"resolved".into(), id)],
         "one notice per change"
     );
+    wait_for("its changes are in files, each once", PATIENCE, || {
+        let found = changes_in_files(&aggregator);
+        let expected = ["fired", "cleared"].map(|change| (id.clone(), change.into()));
+        assert!(found.iter().all(|change| expected.contains(change)), "{found:?}");
+        (found == expected).then_some(())
+    });
     agent.stop();
     aggregator.stop();
+}
+
+/// The changes of the threshold's alerts that DuckDB finds: ids and what changed.
+fn changes_in_files(aggregator: &Aggregator) -> Vec<(Value, Value)> {
+    let files = aggregator.data().join("history");
+    if !files.join("table=alerts").exists() {
+        return Vec::new();
+    }
+    let (from, of) = (table(&files, "alerts"), format!("threshold = '{THRESHOLD}'"));
+    let rows = query(&format!("SELECT alert, change FROM {from} WHERE {of} ORDER BY seq"));
+    rows.iter().map(|row| (row["alert"].clone(), row["change"].clone())).collect()
 }
 
 /// The alert of the threshold, as a command tells it; `None` if there is none, or nobody to ask.

@@ -10,6 +10,26 @@ use crate::sink::Range;
 /// Version of the tables. Columns are only added within one.
 const FORMAT: u32 = 1;
 
+/// What a file says of itself.
+pub(in crate::history) type Said = Vec<KeyValue>;
+
+/// What a file says that holds a span of time, as the merge log had it up to an entry.
+pub(in crate::history) fn said_of_span(
+    log: LogId,
+    (from_us, to_us): (i64, i64),
+    as_of: u64,
+) -> Said {
+    let known = [
+        ("headwater.format", FORMAT.to_string()),
+        ("headwater.log", hex(&log.0)),
+        ("headwater.from_us", from_us.to_string()),
+        ("headwater.to_us", to_us.to_string()),
+        ("headwater.as_of", as_of.to_string()),
+        (DIGEST, NO_DIGEST.to_owned()),
+    ];
+    known.into_iter().map(|(key, value)| KeyValue::new(key.to_owned(), value)).collect()
+}
+
 /// From where the rows of a file come.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(in crate::history) struct Footer {
@@ -65,7 +85,7 @@ impl Footer {
     }
 
     /// As properties of a file. The digest has no value yet.
-    pub(super) fn says(&self) -> Vec<KeyValue> {
+    pub(in crate::history) fn says(&self) -> Said {
         let (first, end, generation) = self.span();
         let ranges = self.held.iter().map(|held| {
             let Held { first, end, generation, rows } = held;

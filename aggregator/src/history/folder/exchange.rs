@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 
-use super::super::table::{FileName, Spot};
 use super::{Folder, FolderError, failed, rename, sync, write};
 use crate::killpoint;
 
@@ -21,11 +20,12 @@ const NEXT: &str = "next";
 /// What of a folder becomes something else.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::history) struct Change<'a> {
-    pub(in crate::history) spot: Spot,
+    /// Which, below the root.
+    pub(in crate::history) place: &'a str,
     /// Files that go.
-    pub(in crate::history) gone: &'a [FileName],
-    /// A file that comes.
-    pub(in crate::history) made: (FileName, &'a [u8]),
+    pub(in crate::history) gone: &'a [String],
+    /// Files that come.
+    pub(in crate::history) made: &'a [(String, Vec<u8>)],
     /// Whether those that go are kept where no query looks.
     pub(in crate::history) keeps_aside: bool,
 }
@@ -57,7 +57,7 @@ impl Folder {
     /// # Errors
     /// If it can't be made; but for the last steps, which make it durable, nothing has changed then.
     pub(in crate::history) fn change(&self, change: &Change<'_>) -> Result<Retired, FolderError> {
-        let folder = self.root.join(change.spot.folder());
+        let folder = self.root.join(change.place);
         let next = self.partial().join(NEXT);
         make_empty(&next)?;
         let before = self.fill(&next, &folder, change).inspect_err(|_| {
@@ -89,16 +89,16 @@ impl Folder {
         folder: &Path,
         change: &Change<'_>,
     ) -> Result<BTreeSet<OsString>, FolderError> {
-        let (name, bytes) = change.made;
-        write(&next.join(name.to_string()), bytes)?;
-        killpoint::pass("history.merged_file_written");
+        for (name, bytes) in change.made {
+            write(&next.join(name), bytes)?;
+            killpoint::pass("history.merged_file_written");
+        }
         if change.keeps_aside {
-            let gone = change.gone.iter().map(|name| folder.join(name.to_string()));
+            let gone = change.gone.iter().map(|name| folder.join(name));
             gone.into_iter().try_for_each(|path| self.keep_aside(&path))?;
         }
         let before = names(folder)?;
-        let gone: BTreeSet<OsString> =
-            change.gone.iter().map(|name| name.to_string().into()).collect();
+        let gone: BTreeSet<OsString> = change.gone.iter().map(OsString::from).collect();
         for kept in before.difference(&gone) {
             let (from, to) = (folder.join(kept), next.join(kept));
             fs::hard_link(&from, &to).map_err(failed("have in its next folder", &from))?;
@@ -122,7 +122,7 @@ impl Folder {
                 sync_all(&partial)?;
             }
             if path.is_dir() {
-                remove(&path)?;
+                fs::remove_dir_all(&path).map_err(failed("delete", &path))?;
             } else {
                 fs::remove_file(&path).map_err(failed("delete", &path))?;
             }

@@ -16,6 +16,7 @@ use super::super::events::Events;
 use super::super::file::tests::joined;
 use super::super::file::{Footer, encode};
 use super::super::gaps::{self, Gaps};
+use super::super::retention::Retention;
 use super::super::samples::{Origin, Samples};
 use super::super::sink::Parquet;
 use super::super::table::{Hour, Table};
@@ -36,13 +37,13 @@ fn a_merged_file_holds_the_rows_of_all_in_the_order_of_its_table() {
         let before = history.all_rows();
         history.merge_to_the_end(6);
         assert_eq!(history.all_rows(), before);
-        for table in Table::ALL {
+        for table in Table::OF_RECORDS {
             assert_eq!(history.names(table), ["m0-000000000000-000000000060-6.parquet"]);
             expect_kept_properties(&history.files(table)[0], table);
         }
         history.expect_nothing_in_the_making();
     }
-    for table in Table::ALL {
+    for table in Table::OF_RECORDS {
         let (one, other) = (&one.files(table)[0], &other.files(table)[0]);
         assert_eq!(
             fs::read(one).unwrap(),
@@ -110,11 +111,11 @@ fn an_hour_that_goes_on_and_ranges_that_are_not_finished_are_left_alone() {
         let merged = merger.step(&folder, &settled, Instant::now());
         assert!(merged.unwrap().is_none(), "{settled:?}");
         history.put_ranges(0..4);
-        Table::ALL.into_iter().for_each(|table| merger.note(spot(table)));
+        Table::OF_RECORDS.into_iter().for_each(|table| merger.note(spot(table)));
     }
     assert!(merger.step(&folder, &at(3, end_us + SETTLE_US), Instant::now()).unwrap().is_some());
     let merged = "m0-000000000000-000000000030-3.parquet".to_owned();
-    assert!(Table::ALL.iter().any(|table| history.names(*table).contains(&merged)));
+    assert!(Table::OF_RECORDS.iter().any(|table| history.names(*table).contains(&merged)));
 }
 
 /// Steps after which the process ends while it merges.
@@ -138,7 +139,7 @@ fn a_process_that_ends_at_any_step_of_a_merge_leaves_each_row_once() {
             history.expect_nothing_in_the_making();
             history.merge_to_the_end(4);
             assert_eq!(history.all_rows(), before, "{point}:{time}, and again");
-            assert!(Table::ALL.iter().all(|table| history.names(*table).len() == 1));
+            assert!(Table::OF_RECORDS.iter().all(|table| history.names(*table).len() == 1));
             if !has_ended {
                 break;
             }
@@ -176,7 +177,7 @@ fn what_another_process_does() {
     let Some(root) = std::env::var_os("HEADWATER_TEST_HISTORY") else { return };
     let root = Path::new(&root);
     if std::env::var("HEADWATER_TEST_DOES").unwrap() == "cut" {
-        let mut sink = Parquet::new(root.to_owned(), LOG);
+        let mut sink = Parquet::new(root.to_owned(), LOG, &Retention::default());
         sink.withdraw(&places(2, None)).unwrap();
         drop(Folder::open(root).unwrap());
         return;
@@ -214,7 +215,7 @@ fn a_range_that_is_written_again_is_found_in_the_merged_file() {
     history.merge_to_the_end(4);
     let (folder, merger) = (history.folder(), history.merger());
     for (range, expected) in [(range(1, 2), true), (range(4, 5), false), (range(1, 3), false)] {
-        for table in Table::ALL {
+        for table in Table::OF_RECORDS {
             let holds = merger.holds(&folder, spot(table), FileName::of(&range)).unwrap();
             assert_eq!(holds, expected, "{range:?}");
         }
@@ -362,7 +363,7 @@ impl History {
     fn put_ranges(&self, numbers: std::ops::Range<u64>) {
         for number in numbers {
             let range = range(number, number + 1);
-            for table in Table::ALL {
+            for table in Table::OF_RECORDS {
                 self.put(table, &range, &encoded(table, &range));
             }
         }
@@ -374,7 +375,7 @@ impl History {
     }
 
     fn withdraw_beyond(&self, ranges: u64) -> u64 {
-        let mut sink = Parquet::new(self.root().to_owned(), LOG);
+        let mut sink = Parquet::new(self.root().to_owned(), LOG, &Retention::default());
         sink.withdraw(&places(ranges, None)).unwrap()
     }
 
@@ -425,7 +426,7 @@ impl History {
     }
 
     fn all_rows(&self) -> Vec<String> {
-        Table::ALL.into_iter().flat_map(|table| self.rows_sorted(table)).collect()
+        Table::OF_RECORDS.into_iter().flat_map(|table| self.rows_sorted(table)).collect()
     }
 
     /// Once it is opened again.
@@ -512,6 +513,7 @@ fn encoded(table: Table, range: &Range) -> Vec<u8> {
         Table::Samples => encode(table, whose, |columns| samples.write(columns)),
         Table::Events => encode(table, whose, |columns| events.write(columns)),
         Table::Gaps => encode(table, whose, |columns| gaps.write(columns)),
+        Table::Averages | Table::Alerts => panic!("{table:?} has no ranges"),
     };
     encoded.unwrap()
 }

@@ -9,7 +9,7 @@ use redb::{
     ReadTransaction, ReadableTable, ReadableTableMetadata, Table, TableDefinition, WriteTransaction,
 };
 
-use crate::window::partial::encode_texts;
+use crate::window::partial::{decode_texts, encode_texts};
 use crate::window::{Combination, Key};
 
 /// Numbers of keys, by combination and key as bytes.
@@ -98,6 +98,29 @@ pub(super) fn keys(
         let (bytes, _) = row?;
         let Some(key) = bytes.value().strip_prefix(prefix.as_slice()) else { break };
         keys.extend(Key::decode(&mut Reader::new(key)));
+    }
+    keys.sort();
+    Ok(keys)
+}
+
+/// All keys but those of single devices, in order of combination and key, with their numbers.
+pub(super) fn all(
+    transaction: &ReadTransaction,
+) -> Result<Vec<(Arc<Combination>, Arc<Key>, u32)>, redb::Error> {
+    let mut keys: Vec<(Arc<Combination>, Arc<Key>, u32)> = Vec::new();
+    for row in transaction.open_table(KEYS)?.iter()? {
+        let (bytes, id) = row?;
+        let mut reader = Reader::new(bytes.value());
+        // What was written here can be read.
+        let Ok(labels) = decode_texts(&mut reader) else { continue };
+        let combination = Combination::new(labels);
+        if let (false, Ok(key)) = (combination.is_device(), Key::decode(&mut reader)) {
+            let combination = match keys.last() {
+                Some((last, _, _)) if **last == combination => Arc::clone(last),
+                _ => Arc::new(combination),
+            };
+            keys.push((combination, Arc::new(key), id.value()));
+        }
     }
     keys.sort();
     Ok(keys)

@@ -5,7 +5,7 @@ use crate::api::rows::SinkRow;
 use crate::sink::StoreError;
 
 impl NodeHandle {
-    /// Every sink, in order of names.
+    /// Every sink, in the order in which rows come to them.
     #[must_use]
     pub fn sinks(&self) -> Vec<SinkRow> {
         self.stages.sinks.iter().map(|sink| SinkRow::of(&sink.view())).collect()

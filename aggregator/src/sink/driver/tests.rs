@@ -2,7 +2,6 @@
 //! what earlier records said of its device.
 
 use std::collections::BTreeMap;
-use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 
 use headwater_protocol::batch::Batch;
@@ -26,6 +25,7 @@ use super::*;
 use crate::fold::ShardState;
 use crate::log::{AppendError, DeadLetter, Durable, Log, MinFree, Space, Stored, StoredSnapshot};
 use crate::metrics::Metrics;
+use crate::sink::SinkAbout;
 
 const LOG: LogId = LogId([5; 16]);
 const SHARDS: u16 = 2;
@@ -241,10 +241,12 @@ impl Simulation {
 
     fn start(&mut self) {
         let options = SinkOptions {
-            name: "shelf".to_owned(),
-            kind: "shelf",
-            location: String::new(),
-            claim: "",
+            about: SinkAbout {
+                name: "shelf".to_owned(),
+                kind: "shelf",
+                location: String::new(),
+                claim: "",
+            },
             log: Arc::clone(&self.log) as _,
             store: self.store.clone(),
             destination: Box::new(self.shelf.clone()),
@@ -252,8 +254,8 @@ impl Simulation {
             space: Arc::clone(&self.space),
             metrics: Metrics::default().sink,
         };
-        let view = Arc::new(Mutex::new(SinkView::new(&options, SinkState::Running)));
-        self.driver = Some(Driver::new(options, false, view, channel().1));
+        let view = Arc::new(Mutex::new(SinkView::new(options.about.clone(), SinkState::Running)));
+        self.driver = Some(Driver::new(options, view));
     }
 
     fn handle(&mut self, step: &Step) {
@@ -270,7 +272,7 @@ impl Simulation {
             Step::Turns(turns) => {
                 let driver = self.driver.as_mut().unwrap();
                 for _ in 0..turns {
-                    driver.turn();
+                    driver.turn(false);
                 }
             }
             Step::Fails(after) => {
@@ -369,11 +371,11 @@ impl Simulation {
         self.handle(&Step::Time(u16::try_from(3 * PANE_US).unwrap()));
         let driver = self.driver.as_mut().unwrap();
         let mut turns = 0;
-        while driver.turn() == Duration::ZERO {
+        while driver.turn(false) == Duration::ZERO {
             turns += 1;
             assert!(turns < 10_000, "the sink comes to an end");
         }
-        assert_eq!(driver.view.lock().unwrap().error, None);
+        assert_eq!(driver.tries.view().error, None);
         let mut found: Vec<Row> =
             self.shelf.pieces.lock().unwrap().values().flatten().cloned().collect();
         let mut expected = Vec::new();
