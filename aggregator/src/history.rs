@@ -14,10 +14,12 @@ mod file;
 mod folder;
 mod gaps;
 mod merge;
+mod rest;
 mod samples;
 mod sink;
 mod table;
 
 pub use folder::{Folder, FolderError};
+pub use rest::{Rest, RestError, RestFile};
 pub use sink::Parquet;
 pub use table::{Hour, Table};

@@ -15,6 +15,7 @@ mod handle;
 mod known;
 mod range;
 mod store;
+mod unwritten;
 mod view;
 
 pub use destination::{Destination, Merged, Place, Settled, WriteError, Written};
@@ -23,4 +24,5 @@ pub use handle::{SinkHandle, SinkOptions, StartError};
 pub use known::{Known, Tags};
 pub use range::{Range, RangeRules};
 pub use store::{SinkStore, StoreError};
+pub use unwritten::{Unwritten, UnwrittenError};
 pub use view::{SinkState, SinkView};
