@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, StringViewBuilder};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringViewBuilder};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, ScalarValue, plan_err};
 use datafusion::error::Result;
@@ -77,8 +77,6 @@ impl ScalarUDFImpl for JsonText {
         }
     }
 }
-
-use datafusion::arrow::array::AsArray as _;
 
 fn texts(arg: &ColumnarValue, rows: usize) -> Result<ArrayRef> {
     arg.cast_to(&DataType::Utf8View, None)?.into_array(rows)

@@ -153,9 +153,13 @@ fn reach(asked: &Asked, wanted: &[String]) -> Result<(PathBuf, Option<Rest>), Fa
     };
     let told = rest.as_ref().map(|rest| rest.history.clone());
     let history = told.or_else(|| asked.history.clone()).ok_or_else(|| {
-        Failure::new(Exit::NotFound, "cannot find the history")
-            .cause("no aggregator answers, and no folder is named")
-            .next("headwater-sql --history DIR")
+        let socket = asked.socket.as_ref();
+        let tried = socket.map(|socket| format!("unix:{}", socket.display()));
+        let failure = Failure::new(Exit::NotFound, "cannot find the history");
+        let failure = tried.into_iter().fold(failure, |failure, it| failure.fact("tried", it));
+        failure
+            .cause("no aggregator answers there, and no folder is named")
+            .next("headwater up, or headwater serve; or headwater-sql --history DIR")
     })?;
     Ok((history, rest))
 }

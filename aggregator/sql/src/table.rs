@@ -8,7 +8,10 @@ use async_trait::async_trait;
 use datafusion::arrow::array::{BooleanArray, RecordBatch};
 use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{DFSchema, DataFusionError, ScalarValue, exec_err, project_schema};
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{
+    Column, DFSchema, DataFusionError, ScalarValue, exec_err, project_schema,
+};
 use datafusion::datasource::TableType;
 use datafusion::datasource::file_format::FileFormat;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
@@ -211,8 +214,6 @@ impl HistoryTable {
 
 /// A condition whose columns are those of no table in particular.
 fn unqualified(filter: &Expr) -> Result<Expr> {
-    use datafusion::common::Column;
-    use datafusion::common::tree_node::{Transformed, TreeNode};
     let bare = filter.clone().transform(|expr| match expr {
         Expr::Column(column) => {
             Ok(Transformed::yes(Expr::Column(Column::new_unqualified(column.name))))

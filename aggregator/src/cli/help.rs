@@ -123,8 +123,9 @@ Examples:
   headwater sql --csv --limit 0 - < query.sql > rows.csv
   headwater sql \"SHOW TABLES\"                  also: DESCRIBE samples, EXPLAIN SELECT …
 
-It only reads, in a process of its own that gives way to intake: --timeout, --memory and --limit bound it. Without a running
-aggregator it reads the files alone, and says so. Exit code 8: something is left out of the answer, which is named.";
+It only reads, in a process of its own that gives way to intake; --timeout, --memory and --limit
+bound it. Without a running aggregator it reads the files alone, and says so. Exit code 8: something
+is left out of the answer, and named.";
 
 /// `headwater ledger --help`
 pub(crate) const LEDGER: &str = "\

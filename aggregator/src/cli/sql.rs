@@ -8,6 +8,7 @@ use super::args::{Global, Sql};
 use super::failure::{Exit, Failure};
 use super::output::{Format, Output};
 use super::{UP_FOLDER, is_mine, program, serve, socket};
+use crate::api;
 
 /// What the program is called.
 const NAME: &str = "headwater-sql";
@@ -44,10 +45,9 @@ fn words(global: &Global, output: &Output, sql: &Sql) -> Result<Vec<OsString>, F
     }
     words.extend(output.wide.then(|| "--wide".into()));
     words.extend(output.quiet.then(|| "--quiet".into()));
-    words.extend(["--socket".into(), socket(global)?.into()]);
-    if let Some(history) = history(global)? {
-        words.extend(["--history".into(), history.into()]);
-    }
+    let (socket, history) = places(global)?;
+    words.extend(["--socket".into(), socket.into()]);
+    words.extend(history.into_iter().flat_map(|it| ["--history".into(), it.into()]));
     words.extend(["--".into(), sql.query.clone().into()]);
     Ok(words)
 }
@@ -63,17 +63,17 @@ fn format(output: &Output, sql: &Sql) -> &'static str {
     }
 }
 
-/// The folder of the files, for when no aggregator says where it is: that of `headwater up` in this folder, that of the
-/// configuration. `None` if only a running aggregator can tell.
-fn history(global: &Global) -> Result<Option<PathBuf>, Failure> {
+/// The socket to ask, and the folder of the files for when nobody answers there: those of `headwater up` in this folder, those of
+/// the configuration. No folder, if only a running aggregator can tell.
+fn places(global: &Global) -> Result<(PathBuf, Option<PathBuf>), Failure> {
     if global.server.is_some() {
-        return Ok(None);
+        return Ok((socket(global)?, None));
     }
     let of_up = Path::new(UP_FOLDER).join("history");
     if global.config.is_none() && is_mine(&of_up) {
-        return Ok(Some(of_up));
+        return Ok((api::file_of(Path::new(UP_FOLDER)), Some(of_up)));
     }
-    Ok(serve::config(global)?.history.folder)
+    Ok((socket(global)?, serve::config(global)?.history.folder))
 }
 
 /// How it ended, as our own exit code; what it had to say, it has said.
