@@ -19,7 +19,7 @@ use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use crate::failure::{Exit, Failure};
 use crate::files::LeftOut;
 use crate::node::{self, Rest};
-use crate::refusal::{refusal, refused_statement};
+use crate::refusal::{refusal, refused_statement, size};
 use crate::store::{Held, Source};
 use crate::table::{HistoryTable, STORE};
 use crate::{files, json, schema, spots};
@@ -187,7 +187,7 @@ fn tell(
             "rows of {} shards are not in any file and more than --rest {} has room for: those that came after {from} are \
              missing. headwater sinks says why the history is behind",
             rest.cuts.len(),
-            asked.rest_bytes,
+            size(asked.rest_bytes),
         ));
     }
 }

@@ -45,16 +45,16 @@ pub(crate) fn refusal(error: &DataFusionError, asked: &Asked) -> Failure {
     let root = error.find_root();
     let text = root.strip_backtrace();
     match root {
-        DataFusionError::ResourcesExhausted(_) => {
-            let memory = asked.memory >> 20;
-            Failure::new(Exit::Failed, "the query needs more memory than it may take")
-                .fact("limit", format!("--memory {memory}MiB"))
-                .cause(text)
-                .next(format!(
-                    "--memory {}MiB, or fewer rows: WHERE dt = …, fewer groups, no ORDER BY of everything",
-                    memory.saturating_mul(4)
-                ))
-        }
+        DataFusionError::ResourcesExhausted(_) => Failure::new(
+            Exit::Failed,
+            "the query needs more memory than it may take",
+        )
+        .fact("limit", format!("--memory {}", size(asked.memory)))
+        .cause(text)
+        .next(format!(
+            "--memory {}, or fewer rows: WHERE dt = …, fewer groups, no ORDER BY of everything",
+            size(asked.memory.saturating_mul(4))
+        )),
         DataFusionError::Plan(_)
         | DataFusionError::SchemaError(..)
         | DataFusionError::SQL(..)
@@ -70,6 +70,12 @@ pub(crate) fn refusal(error: &DataFusionError, asked: &Asked) -> Failure {
         }
         _ => Failure::new(Exit::Failed, "the query failed").cause(text),
     }
+}
+
+/// A size as a flag takes it.
+pub(crate) fn size(bytes: u64) -> String {
+    let (mib, rest) = (bytes >> 20, bytes % (1 << 20));
+    if rest == 0 { format!("{mib}MiB") } else { format!("{bytes}B") }
 }
 
 /// The time is up.
