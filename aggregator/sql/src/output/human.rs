@@ -36,7 +36,7 @@ impl<W: Write> Human<W> {
             None => "-".to_owned(),
             Some(text) => self.shortened(&on_one_line(&text)),
         });
-        let cells = cells.collect();
+        let cells: Vec<String> = cells.collect();
         if self.widths.is_some() {
             return self.line(&cells);
         }
@@ -73,7 +73,7 @@ impl<W: Write> Human<W> {
         waiting.iter().try_for_each(|row| self.line(row))
     }
 
-    fn line(&mut self, cells: &Vec<String>) -> io::Result<()> {
+    fn line(&mut self, cells: &[String]) -> io::Result<()> {
         let mut line = String::new();
         for ((cell, width), kind) in cells.iter().zip(self.widths.iter().flatten()).zip(&self.kinds)
         {
