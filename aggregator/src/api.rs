@@ -11,6 +11,7 @@ mod explore;
 mod lines;
 mod logs;
 mod node;
+mod rest;
 pub mod rows;
 mod selection;
 mod sinks;
@@ -52,6 +53,7 @@ fn router(node: NodeHandle, console: ConsoleHandle) -> Router {
         .route("/api/v1/sinks", get(sinks::list))
         .route("/api/v1/sinks/{name}/pause", post(sinks::pause))
         .route("/api/v1/sinks/{name}/resume", post(sinks::resume))
+        .route("/api/v1/rest", get(rest::run))
         .route("/api/v1/logs", get(logs::run))
         .route("/api/v1/tap", get(tap::run))
         .fallback(unknown)

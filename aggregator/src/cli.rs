@@ -14,8 +14,10 @@ mod help;
 mod ledger;
 mod look;
 pub mod output;
+pub(crate) mod program;
 pub(crate) mod serve;
 mod sinks;
+mod sql;
 mod thresholds;
 mod tokens;
 
@@ -80,6 +82,7 @@ fn run(args: Args) -> Result<(), Failure> {
         Some(Command::Serve) => serve::run(&global, &output),
         Some(Command::Doctor) => doctor::run(&global, &output),
         Some(Command::Up(up)) => crate::up::run(&up, &output),
+        Some(Command::Sql(sql)) => sql::run(&global, &output, &sql),
         Some(Command::Thresholds { command: Some(Thresholds::Apply(apply)) })
             if apply.validate_only =>
         {
@@ -188,7 +191,12 @@ async fn answer(
             ledger::run(client, output, command.unwrap_or(Ledger::Show(all))).await
         }
         Command::Console => console::run(client, output).await,
-        Command::Up(_) | Command::Init(_) | Command::Serve | Command::Doctor | Command::Version => {
+        Command::Up(_)
+        | Command::Init(_)
+        | Command::Serve
+        | Command::Doctor
+        | Command::Sql(_)
+        | Command::Version => {
             unreachable!("commands that ask nobody are run elsewhere")
         }
     }

@@ -15,6 +15,7 @@ mod file;
 mod folder;
 mod gaps;
 mod merge;
+mod rest;
 mod retention;
 mod samples;
 mod sink;
@@ -22,6 +23,7 @@ mod table;
 
 pub use averages::Averages;
 pub use folder::{Folder, FolderError};
+pub use rest::{Rest, RestError, RestFile};
 pub use retention::{Keep, Retention};
 pub use sink::Parquet;
 pub use table::{Hour, Table};

@@ -62,6 +62,12 @@ pub const SINK_RECORDS_MAX: u64 = 500_000;
 /// Bytes of unpacked bodies that a sink takes at once. Lines are held twice while their file is made: as rows, and packed.
 pub const SINK_BYTES_MAX: u64 = 16 << 20;
 
+/// Bytes of files that the rest of the history may have: what its reader holds in memory. A sink that keeps up leaves the rows of
+/// a minute and a quarter; at 2.3 B a sample 256 MiB are a hundred million.
+pub const REST_BYTES_MAX: u64 = 256 << 20;
+/// Who may read the rest at once: each has a fold of its own, and a range in memory. Others wait.
+pub const REST_READERS_MAX: usize = 2;
+
 /// Bytes of batches between arrival and ack, all sessions together.
 pub const IN_FLIGHT_BYTES_MAX: u64 = 64 << 20;
 /// Bytes of batches between arrival and ack, of one session: both lanes at their aim of 511 KiB.

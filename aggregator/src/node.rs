@@ -28,6 +28,7 @@ pub use averages::{
 };
 pub use certificates::IdentityError;
 pub use glance::GlanceError;
+pub(crate) use handle::RestPiece;
 pub use handle::{NodeHandle, TokenRequest};
 pub use init::{InitError, InitOptions};
 pub use verify::{

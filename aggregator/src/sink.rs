@@ -16,6 +16,7 @@ mod known;
 mod range;
 mod store;
 mod tries;
+mod unwritten;
 mod view;
 
 pub use destination::{Destination, Merged, Place, Settled, WriteError, Written};
@@ -25,4 +26,5 @@ pub use known::{Known, Tags};
 pub use range::{Range, RangeRules};
 pub use store::{SinkStore, StoreError};
 pub use tries::Tries;
+pub use unwritten::{Unwritten, UnwrittenError};
 pub use view::{SinkAbout, SinkState, SinkView};

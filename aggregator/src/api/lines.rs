@@ -58,6 +58,17 @@ impl Lines {
         encoded(std::slice::from_ref(row)).is_some_and(|chunk| self.chunks.try_send(chunk).is_ok())
     }
 
+    /// Writes a row, and what comes behind it, from a thread for blocking work: waits until there is room.
+    pub(super) fn send_blocking<T: Serialize>(
+        &self,
+        row: &T,
+        behind: Option<Vec<u8>>,
+    ) -> Result<(), Gone> {
+        let row = encoded(std::slice::from_ref(row));
+        let chunks = row.into_iter().chain(behind.map(Bytes::from));
+        chunks.into_iter().try_for_each(|chunk| self.chunks.blocking_send(chunk).map_err(|_| Gone))
+    }
+
     /// Ends the answer with why it ends early.
     pub(super) async fn give_up(self, refusal: Refusal) {
         // A reader that has gone misses nothing.

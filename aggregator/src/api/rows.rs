@@ -4,6 +4,7 @@ mod alerts;
 mod averages;
 mod ledger;
 mod moment;
+mod rest;
 mod sinks;
 mod tap;
 
@@ -21,6 +22,7 @@ pub use ledger::{
     AuditLaneRow, AuditRow, GapRow, LaneRow, LedgerRow, ReceiptRow, StreamRow, Totals, VerifyRow,
 };
 pub use moment::Moment;
+pub(crate) use rest::RestRow;
 pub use sinks::SinkRow;
 pub use tap::{BatchRow, TapRow};
 

@@ -152,6 +152,9 @@ pub enum Command {
         #[command(subcommand)]
         command: Option<Sinks>,
     },
+    /// SQL over every row that was applied: files of the history, and what is in none yet
+    #[command(before_long_help = help::SQL)]
+    Sql(Sql),
     /// What was read, what is stored, what is missing and why
     #[command(before_long_help = help::LEDGER)]
     Ledger {
@@ -376,6 +379,29 @@ pub struct SinkName {
     /// Name of the sink
     #[arg(value_name = "NAME")]
     pub name: String,
+}
+
+/// `headwater sql`.
+#[derive(ClapArgs, Debug)]
+pub struct Sql {
+    /// One SELECT, EXPLAIN, SHOW or DESCRIBE; - reads it from standard input
+    #[arg(value_name = "QUERY")]
+    pub query: String,
+    /// RFC 4180, with a line of names
+    #[arg(long, conflicts_with_all = ["json", "ndjson"])]
+    pub csv: bool,
+    /// A stream of Arrow's IPC
+    #[arg(long, conflicts_with_all = ["json", "ndjson", "csv"])]
+    pub arrow: bool,
+    /// Rows that are printed, at most; 0 for all [default: 10000]
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+    /// Memory that the query may take [default: 512MiB]
+    #[arg(long, value_name = "BYTES")]
+    pub memory: Option<String>,
+    /// Bytes of rows that are in no file yet, at most [default: 256MiB]
+    #[arg(long, value_name = "BYTES")]
+    pub rest: Option<String>,
 }
 
 /// `headwater ledger`.

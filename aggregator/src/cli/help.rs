@@ -114,6 +114,19 @@ Examples:
   headwater sinks resume history
   headwater sinks --json";
 
+/// `headwater sql --help`
+pub(crate) const SQL: &str = "\
+Examples:
+  headwater sql \"SELECT host, count(*) FROM events WHERE dt = current_date() GROUP BY host\"
+  headwater sql \"SELECT tags->>'site' AS site, avg(value) FROM samples
+                 WHERE metric = 'cpu.busy_ratio' GROUP BY 1\" --json
+  headwater sql --csv --limit 0 - < query.sql > rows.csv
+  headwater sql \"SHOW TABLES\"                  also: DESCRIBE samples, EXPLAIN SELECT …
+
+It only reads, in a process of its own that gives way to intake; --timeout, --memory and --limit
+bound it. Without a running aggregator it reads the files alone, and says so. Exit code 8: something
+is left out of the answer, and named.";
+
 /// `headwater ledger --help`
 pub(crate) const LEDGER: &str = "\
 Examples:

@@ -190,14 +190,14 @@ fn is_kept(name: FileName, place: Option<&Place>) -> bool {
 
 /// Rows of a range, by table and hour.
 #[derive(Debug, Default)]
-struct Parts {
-    samples: BTreeMap<Hour, Samples>,
-    events: BTreeMap<Hour, Events>,
-    gaps: BTreeMap<Hour, Gaps>,
+pub(super) struct Parts {
+    pub(super) samples: BTreeMap<Hour, Samples>,
+    pub(super) events: BTreeMap<Hour, Events>,
+    pub(super) gaps: BTreeMap<Hour, Gaps>,
 }
 
 impl Parts {
-    fn take_batch(&mut self, range: &Range, batch: AppliedBatch, known: &mut Known) {
+    pub(super) fn take_batch(&mut self, range: &Range, batch: AppliedBatch, known: &mut Known) {
         let AppliedBatch { header, stamp_us, sent, body, .. } = batch;
         // It was applied as a gap: its bytes are in the dead letters.
         let Some(Body { streams, records }) = body else { return };

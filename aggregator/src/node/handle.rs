@@ -1,6 +1,7 @@
 //! The handle of a running node.
 
 mod alerts;
+mod rest;
 mod sinks;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,8 @@ use crate::limits::ByteCount;
 use crate::log::{Log, ReadError};
 use crate::metrics::{LatencyCounts, VerdictLabel, VerdictWord};
 use crate::registry::{Actor, RegistryError, ServeError, TokenError, TokenOffer};
+
+pub(crate) use rest::RestPiece;
 
 /// What a join token is made for.
 #[derive(Clone, Debug)]

@@ -227,6 +227,11 @@ async fn open(config: &Config, metrics: &Metrics) -> Result<Ground, StartError> 
 }
 
 impl Stages {
+    /// The sink of the history. `None` if there is none.
+    pub(super) fn history_sink(&self) -> Option<&SinkHandle> {
+        self.sinks.iter().find(|sink| sink.view().name == HISTORY)
+    }
+
     /// Stops the line from its beginning: nothing is taken, what was taken is folded, what is folded is in
     /// a snapshot.
     pub(super) async fn stop(&self) {

@@ -11,13 +11,13 @@ use super::destination::{Place, Settled, WriteError, Written};
 use super::follow::{FollowError, Follower, Step};
 use super::handle::{SinkOptions, Turns};
 use super::range::{Planned, Range};
-use super::store::{StoreError, Tip};
+use super::store::{SinkStore, StoreError, Tip};
 use super::tries::Tries;
 use super::view::{SinkState, SinkView};
 use crate::api::chain;
 use crate::killpoint;
 use crate::limits::ByteCount;
-use crate::log::ReadError;
+use crate::log::{Log, ReadError};
 use crate::metrics::SinkErrorLabel;
 
 /// How often a sink that has caught up looks for more.
@@ -33,7 +33,7 @@ const APART_MAX: usize = 256;
 
 /// Why a sink does not go on right now.
 #[derive(Debug, thiserror::Error)]
-enum Trouble {
+pub(super) enum Trouble {
     #[error("write a range")]
     Write(#[source] WriteError),
     #[error("follow the log")]
@@ -141,7 +141,7 @@ impl Driver {
         let mut places = BTreeMap::new();
         for shard in &self.shards {
             if options.log.end(*shard).map_err(Trouble::Read)? > Offset(0) {
-                let place = place(options, *shard)?;
+                let place = place(&*options.log, (&options.store, &options.about.name), *shard)?;
                 // Before anything is taken back: what the log does not hold can't be written again.
                 let follower = open(options, place)?;
                 self.followers.insert(*shard, follower);
@@ -178,7 +178,11 @@ impl Driver {
         let follower = match self.followers.entry(shard) {
             Entry::Occupied(there) => there.into_mut(),
             Entry::Vacant(vacant) => {
-                let place = place(&self.options, shard)?;
+                let place = place(
+                    &*self.options.log,
+                    (&self.options.store, &self.options.about.name),
+                    shard,
+                )?;
                 vacant.insert(open(&self.options, place)?)
             }
         };
@@ -312,8 +316,11 @@ impl Driver {
 }
 
 /// Where a shard was left: behind the last range whose end the log still has.
-fn place(options: &SinkOptions, shard: ShardId) -> Result<Place, Trouble> {
-    let (name, log) = (&options.about.name, &*options.log);
+pub(super) fn place(
+    log: &dyn Log,
+    (store, name): (&SinkStore, &str),
+    shard: ShardId,
+) -> Result<Place, Trouble> {
     let (mut unreadable, mut cursor) = (None, None);
     let mut holds = |(end, tip): Tip| {
         let at = Offset(end.0.saturating_sub(1));
@@ -325,12 +332,12 @@ fn place(options: &SinkOptions, shard: ShardId) -> Result<Place, Trouble> {
             }
         }
     };
-    let last = options.store.newest(name, shard, |range| {
+    let last = store.newest(name, shard, |range| {
         cursor.get_or_insert(range.end);
         holds((range.end, range.tip))
     });
     let last = last.map_err(Trouble::Store)?;
-    let decided = options.store.decided(name, shard).map_err(Trouble::Store)?;
+    let decided = store.decided(name, shard).map_err(Trouble::Store)?;
     let is_kept = decided.is_none_or(&mut holds);
     if let Some(error) = unreadable {
         return Err(Trouble::Read(error));

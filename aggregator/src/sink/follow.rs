@@ -60,28 +60,7 @@ impl Follower {
         rules: RangeRules,
         decided: Option<Offset>,
     ) -> Result<Self, FollowError> {
-        let (mut ledger, mut known) = ground(log, from)?;
-        let start = log.start(from.shard).map_err(FollowError::Read)?;
-        if ledger.next() < start {
-            return Err(FollowError::NoGround { shard: from.shard, next: from.end, start });
-        }
-        while ledger.next() < from.end {
-            let entries =
-                log.read(from.shard, ledger.next(), READ_BYTES).map_err(FollowError::Read)?;
-            if entries.is_empty() {
-                break;
-            }
-            for stored in entries.iter().take_while(|stored| stored.offset < from.end) {
-                let entry = decode(from.shard, stored)?;
-                let outcome = fold(&mut ledger, stored.offset, &entry)?;
-                if let (Outcome::Applied(_), EntryKind::Batch { batch, .. }) = (outcome, entry.kind)
-                    && let Ok(body) = Body::open(&batch)
-                {
-                    known.note_batch(batch.header(), &body);
-                }
-            }
-        }
-        known.forget_ended(&ledger);
+        let (ledger, known) = standing(log, from)?;
         let planner = Planner::new(rules, from, decided);
         Ok(Self { ledger, planner, known, entries: VecDeque::new() })
     }
@@ -143,6 +122,32 @@ impl Follower {
     }
 }
 
+/// What is known where a range ends: from the newest snapshot that is not beyond it on, by the log.
+pub(super) fn standing(log: &dyn Log, from: Range) -> Result<(ShardLedger, Known), FollowError> {
+    let (mut ledger, mut known) = ground(log, from)?;
+    let start = log.start(from.shard).map_err(FollowError::Read)?;
+    if ledger.next() < start {
+        return Err(FollowError::NoGround { shard: from.shard, next: from.end, start });
+    }
+    while ledger.next() < from.end {
+        let entries = log.read(from.shard, ledger.next(), READ_BYTES).map_err(FollowError::Read)?;
+        if entries.is_empty() {
+            break;
+        }
+        for stored in entries.iter().take_while(|stored| stored.offset < from.end) {
+            let entry = decode(from.shard, stored)?;
+            let outcome = fold(&mut ledger, stored.offset, &entry)?;
+            if let (Outcome::Applied(_), EntryKind::Batch { batch, .. }) = (outcome, entry.kind)
+                && let Ok(body) = Body::open(&batch)
+            {
+                known.note_batch(batch.header(), &body);
+            }
+        }
+    }
+    known.forget_ended(&ledger);
+    Ok((ledger, known))
+}
+
 /// The state of the newest snapshot that is not beyond a range's end; that of an empty log, if there is none.
 fn ground(log: &dyn Log, from: Range) -> Result<(ShardLedger, Known), FollowError> {
     for next in log.snapshots(from.shard).map_err(FollowError::Read)? {
@@ -159,14 +164,18 @@ fn ground(log: &dyn Log, from: Range) -> Result<(ShardLedger, Known), FollowErro
     Ok((ShardLedger::new(from.shard), Known::default()))
 }
 
-fn decode(shard: ShardId, stored: &Stored) -> Result<Entry, FollowError> {
+pub(super) fn decode(shard: ShardId, stored: &Stored) -> Result<Entry, FollowError> {
     let offset = stored.offset;
     let entry = Entry::decode(&stored.entry);
     entry.map_err(|source| FollowError::Fold(FoldError::Entry { shard, offset, source }))
 }
 
 /// Which batches are applied does not hang on their bodies: they stay closed.
-fn fold(ledger: &mut ShardLedger, offset: Offset, entry: &Entry) -> Result<Outcome, FollowError> {
+pub(super) fn fold(
+    ledger: &mut ShardLedger,
+    offset: Offset,
+    entry: &Entry,
+) -> Result<Outcome, FollowError> {
     let shard = ledger.shard();
     let outcome = ledger.fold(offset, entry, |_| true, Rules::default());
     outcome.map_err(|source| FollowError::Fold(FoldError::Ledger { shard, source }))

@@ -7,10 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use headwater_protocol::identity::ShardId;
+
 use super::destination::Destination;
 use super::driver::Driver;
 use super::range::RangeRules;
 use super::store::{SinkStore, StoreError};
+use super::unwritten::{Unwritten, UnwrittenError};
 use super::view::{SinkAbout, SinkState, SinkView};
 use crate::log::{Log, Space};
 use crate::metrics::SinkMetrics;
@@ -132,6 +135,19 @@ impl SinkHandle {
             (false, SinkState::Running | SinkState::Failing | SinkState::Short) => {}
         }
         view
+    }
+
+    /// What it has not written of a shard at this moment. Takes the disk's time and a snapshot's memory, and nothing of the sink's.
+    ///
+    /// # Errors
+    /// If where it stands, or the log, can't be read.
+    pub fn unwritten<'log>(
+        &self,
+        log: &'log dyn Log,
+        shard: ShardId,
+    ) -> Result<Unwritten<'log>, UnwrittenError> {
+        let name = self.view.lock().unwrap_or_else(PoisonError::into_inner).name.clone();
+        Unwritten::open(log, (&self.store, &name), shard)
     }
 
     /// Stops it until a person lets it go on, also over a restart, or lets it go on.

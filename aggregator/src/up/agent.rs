@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::folder::{Folder, open_log};
 use crate::cli::failure::{Exit, Failure};
+use crate::cli::program;
 
 /// The agent's program.
 #[derive(Clone, Debug)]
@@ -24,17 +25,7 @@ const NAME: &str = "headwater-agent";
 impl Program {
     /// Looks beside this program, then along the PATH.
     pub(super) fn find() -> Result<Self, Failure> {
-        let beside = std::env::current_exe().ok().and_then(|own| Some(own.parent()?.join(NAME)));
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let along = std::env::split_paths(&path).map(|folder| folder.join(NAME));
-        let found = beside.iter().cloned().chain(along).find(|path| is_program(path));
-        found.map(|path| Self { path }).ok_or_else(|| {
-            let folder = beside.as_deref().and_then(Path::parent).unwrap_or(Path::new("."));
-            Failure::new(Exit::NotFound, format!("cannot find {NAME}"))
-                .fact("tried", format!("{}, beside this program", folder.display()))
-                .fact("tried", format!("the PATH: {}", path.to_string_lossy()))
-                .next(format!("install {NAME}, or build both: cargo build --release"))
-        })
+        Ok(Self { path: program::find(NAME)? })
     }
 
     /// The program as it is shown.
@@ -89,12 +80,6 @@ impl Program {
 
 /// Enrolment is one session on loopback; a key of P-256 takes milliseconds.
 const ENROL_TIMEOUT: Duration = Duration::from_secs(30);
-
-fn is_program(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    let found = std::fs::metadata(path);
-    found.is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
-}
 
 /// The child that runs the agent, started again when it ends.
 #[derive(Debug)]
