@@ -6,6 +6,7 @@
 
 mod alerts;
 pub mod args;
+mod backup;
 pub(crate) mod client;
 mod console;
 mod doctor;
@@ -14,6 +15,8 @@ mod help;
 mod ledger;
 mod look;
 pub mod output;
+mod progress;
+mod restore;
 pub(crate) mod serve;
 mod sinks;
 mod thresholds;
@@ -79,6 +82,8 @@ fn run(args: Args) -> Result<(), Failure> {
         Some(Command::Init(init)) => serve::init(&global, &output, init.dir),
         Some(Command::Serve) => serve::run(&global, &output),
         Some(Command::Doctor) => doctor::run(&global, &output),
+        Some(Command::Backup(backup)) => backup::run(&global, &output, &backup),
+        Some(Command::Restore(restore)) => restore::run(&global, &output, &restore),
         Some(Command::Up(up)) => crate::up::run(&up, &output),
         Some(Command::Thresholds { command: Some(Thresholds::Apply(apply)) })
             if apply.validate_only =>
@@ -188,9 +193,13 @@ async fn answer(
             ledger::run(client, output, command.unwrap_or(Ledger::Show(all))).await
         }
         Command::Console => console::run(client, output).await,
-        Command::Up(_) | Command::Init(_) | Command::Serve | Command::Doctor | Command::Version => {
-            unreachable!("commands that ask nobody are run elsewhere")
-        }
+        Command::Up(_)
+        | Command::Init(_)
+        | Command::Serve
+        | Command::Doctor
+        | Command::Backup(_)
+        | Command::Restore(_)
+        | Command::Version => unreachable!("commands that ask nobody are run elsewhere"),
     }
 }
 

@@ -22,5 +22,6 @@ pub use follow::Deliveries;
 pub use handle::{SinkHandle, SinkOptions, StartError};
 pub use known::{Known, Tags};
 pub use range::{Range, RangeRules};
+pub(crate) use store::copied_tables;
 pub use store::{SinkStore, StoreError};
 pub use view::{SinkState, SinkView};

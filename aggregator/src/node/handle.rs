@@ -25,7 +25,7 @@ use crate::fold::{AppliedBatch, Replay, ReplayError};
 use crate::limits::ByteCount;
 use crate::log::{Log, ReadError};
 use crate::metrics::{LatencyCounts, VerdictLabel, VerdictWord};
-use crate::registry::{Actor, RegistryError, ServeError, TokenError, TokenOffer};
+use crate::registry::{Actor, RegistryError, RestoredRecord, ServeError, TokenError, TokenOffer};
 
 /// What a join token is made for.
 #[derive(Clone, Debug)]
@@ -106,6 +106,12 @@ impl NodeHandle {
     #[must_use]
     pub fn shards(&self) -> ShardCount {
         self.stages.log.shards()
+    }
+
+    /// From which backup the node comes. `None` if from none.
+    #[must_use]
+    pub fn restored(&self) -> Option<&RestoredRecord> {
+        self.stages.restored.as_ref()
     }
 
     /// Every device that was ever enrolled, in order of names.
