@@ -18,9 +18,7 @@ mod restore;
 mod source;
 mod table;
 
-pub use check::CheckError;
 pub(crate) use check::{Checked, check_databases};
-pub use folder::FolderError;
 pub use manifest::{FileEntry, Manifest, ManifestError, ShardEntry};
 pub(crate) use piece::{Head, Piece, Pieces, STREAM, Told};
 pub(crate) use receive::{ReceiveError, Receiver};

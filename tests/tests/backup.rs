@@ -182,7 +182,7 @@ fn a_backup_that_is_not_what_it_was_is_refused_by_the_name_of_the_file() {
     }
     // Nothing is written over: neither a backup, nor data.
     aggregator.ask(&["backup", text(&running)]).expect_refusal(10, &["not empty"]);
-    aggregator.ask(&["restore", text(&running)]).expect_refusal(10, &["control.redb", "mv "]);
+    aggregator.ask(&["restore", text(&running)]).expect_refusal(10, &["mv ", "already"]);
     let _ = aggregator.ask(&["restore", text(&running), "--verify"]).expect_success("verify");
 }
 

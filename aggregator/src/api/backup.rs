@@ -53,7 +53,7 @@ pub(super) async fn run(State(node): State<NodeHandle>) -> Result<Response, Refu
     let thread = thread.spawn(move || {
         let _under_way = under_way;
         // A kernel that does not let it has it run like any other.
-        drop(rustix::process::nice(NICENESS));
+        let _ = rustix::process::nice(NICENESS);
         read(&sources, &pieces);
     });
     thread.map_err(|error| failed(&error))?;

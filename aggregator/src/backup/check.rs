@@ -26,7 +26,7 @@ pub(crate) struct Checked {
 
 /// Why a backup whose files are as they were can't be restored.
 #[derive(Debug, thiserror::Error)]
-pub enum CheckError {
+pub(crate) enum CheckError {
     /// The registry can't be read.
     #[error("read {path:?}")]
     Registry {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// Why a file or folder can't be written.
 #[derive(Debug, thiserror::Error)]
 #[error("write {path:?}")]
-pub struct FolderError {
+pub(crate) struct FolderError {
     /// Which one.
     pub path: PathBuf,
     /// What the operating system said.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::api::rows::Moment;
 
 /// The version of a backup's folder that this build writes and reads.
-pub const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 1;
 /// The name of the manifest.
 pub(crate) const MANIFEST: &str = "MANIFEST.json";
 

@@ -90,7 +90,7 @@ impl Sources {
     pub(crate) fn send(&self, tell: &mut dyn FnMut(Piece) -> Wanted) -> Result<(), SourceError> {
         let notices = begin(REGISTRY, &self.registry)?;
         let mut copied = Vec::new();
-        for database in &self.sinks {
+        if let Some(database) = &self.sinks {
             copied.push(Copied::of(SINKS.to_owned(), database)?);
         }
         for (folder, files) in [(MERGE, &self.merge), (LOG, &self.log)] {

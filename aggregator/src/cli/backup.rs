@@ -171,11 +171,11 @@ fn print(output: &Output, folder: &Path, manifest: &Manifest) -> Result<(), Fail
     let Signs { good, dot, .. } = Signs::of_locale();
     let shown = folder.display();
     output.note(&format!(
-        "{good} backup of {} in {shown} {dot} {} in {} {dot} {} of log",
+        "{good} backup of {} in {shown} {dot} {} in {} {dot} {} entries of log",
         manifest.node,
         units::bytes(manifest.bytes()),
         units::count(manifest.files.len() as u64, "file"),
-        units::count(manifest.entries(), "entry").replace("entrys", "entries"),
+        units::grouped(manifest.entries()),
     ));
     output.note(&format!(
         "it holds the private keys of the authority {dot} files of the history are not in it"

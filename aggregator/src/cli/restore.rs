@@ -85,7 +85,7 @@ fn not_restored(into: &Path, error: &RestoreError) -> Failure {
         RestoreError::NotEmpty { found, .. } => {
             Failure::new(Exit::Refused, "will not restore over data that is there")
                 .fact("where", place.clone())
-                .cause(format!("the folder holds {found}; nothing was changed"))
+                .cause(format!("it holds {found} already; nothing was changed"))
                 .next(format!("mv {place} {place}.before, then the same; files of its history may be moved back before the start"))
         }
         error => Failure::new(Exit::Failed, "cannot restore the backup")
