@@ -1,6 +1,7 @@
 //! A backup, piece by piece. It is read on a thread of its own, behind everything else that wants a processor.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -9,6 +10,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use http_body_util::channel::Channel;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
 use super::{Refusal, chain};
 use crate::backup::{Piece, SourceError, Sources, Told, Wanted};
@@ -16,6 +18,10 @@ use crate::node::NodeHandle;
 
 /// Pieces that wait for a slow reader: they bound what a backup takes of memory.
 const PIECES_MAX: usize = 4;
+/// How long a reader may take nothing. One that was stopped must not keep room on the disk for good.
+const STALL_MAX: Duration = Duration::from_secs(60);
+/// How long it waits for a reader that is behind: four pieces in each such time are more than any disk writes.
+const PAUSE: Duration = Duration::from_millis(2);
 /// How far it steps back behind other threads.
 const NICENESS: i32 = 10;
 
@@ -39,7 +45,9 @@ pub(super) async fn run(State(node): State<NodeHandle>) -> Result<Response, Refu
     }
     let under_way = UnderWay;
     let failed = |error: &dyn std::error::Error| Refusal::failed("cannot make a backup", error);
-    let sources = node.sources().map_err(|error| failed(&error))?;
+    let sources = tokio::task::spawn_blocking(move || node.sources()).await;
+    let stopping = |_| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the aggregator is stopping");
+    let sources = sources.map_err(stopping)?.map_err(|error| failed(&error))?;
     let (pieces, mut sent) = mpsc::channel::<Bytes>(PIECES_MAX);
     let (mut sender, body) = Channel::<Bytes>::new(1);
     tokio::spawn(async move {
@@ -62,9 +70,16 @@ pub(super) async fn run(State(node): State<NodeHandle>) -> Result<Response, Refu
 
 fn read(sources: &Sources, pieces: &mpsc::Sender<Bytes>) {
     tracing::info!("a backup begins");
-    let mut tell = |piece: Piece| match pieces.blocking_send(piece.encode().into()) {
-        Ok(()) => Wanted::More,
-        Err(_) => Wanted::Nothing,
+    let mut tell = |piece: Piece| {
+        let (mut bytes, begun) = (Bytes::from(piece.encode()), Instant::now());
+        loop {
+            match pieces.try_send(bytes) {
+                Ok(()) => return Wanted::More,
+                Err(TrySendError::Full(back)) if begun.elapsed() < STALL_MAX => bytes = back,
+                Err(TrySendError::Full(_) | TrySendError::Closed(_)) => return Wanted::Nothing,
+            }
+            std::thread::sleep(PAUSE);
+        }
     };
     match sources.send(&mut tell) {
         Ok(()) => tracing::info!("a backup is handed over"),
