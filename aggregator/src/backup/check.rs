@@ -53,7 +53,7 @@ pub(crate) enum CheckError {
         /// Its folder.
         folder: PathBuf,
         /// What is wrong.
-        source: OpenError,
+        source: Box<OpenError>,
     },
     /// A log can't be read, or is no chain.
     #[error("go through the log of {folder:?}")]
@@ -109,7 +109,7 @@ pub(crate) fn check_databases(
     let folder = folder.join(MERGE);
     let one = ShardCount::new(1).expect("one shard is a number of shards");
     let log = ReadOnlyLog::open(&folder, merge::log_id(node.log), one);
-    let log = log.map_err(|source| CheckError::Open { folder: folder.clone(), source })?;
+    let log = log.map_err(|source| failed_open(&folder, source))?;
     let merged = merge::check_chain(&log);
     let merged = merged.map_err(|source| CheckError::Chain { folder, source })?;
     Ok(Checked { report, merged })
@@ -123,7 +123,7 @@ fn check_log(
 ) -> Result<VerifyReport, CheckError> {
     let folder = folder.to_owned();
     let log = ReadOnlyLog::open(&folder, node.log, node.shards);
-    let log = log.map_err(|source| CheckError::Open { folder: folder.clone(), source })?;
+    let log = log.map_err(|source| failed_open(&folder, source))?;
     let mut report = VerifyReport::default();
     for shard in node.shards.shards() {
         log.check_chain(shard, |_| true)
@@ -144,4 +144,8 @@ fn check_log(
         report.lanes.extend(lanes.map_err(CheckError::Audit)?);
     }
     Ok(report)
+}
+
+fn failed_open(folder: &Path, source: OpenError) -> CheckError {
+    CheckError::Open { folder: folder.to_owned(), source: Box::new(source) }
 }

@@ -82,7 +82,7 @@ async fn start_behind(
     health: HealthHandle,
     started: &Started,
 ) -> Result<Stages, StartError> {
-    let Ground { space, registry, node, authority, log, sinks, restored, reset_key } =
+    let Ground { space, registry, node, authority, log, sink_store, restored, reset_key } =
         open(&config, &metrics).await?;
     let certificates = Certificates::new(&config, Arc::clone(&authority));
     let tls = certificates.issue().map_err(StartError::Identity)?;
@@ -104,8 +104,7 @@ async fn start_behind(
         intake: metrics.intake.clone(),
     };
     let fold = start_fold(fold_options).await?;
-    let sink_store = sinks.clone();
-    let sinks = start_sinks(&config, &metrics, sinks, (&log, &space))?;
+    let sinks = start_sinks(&config, &metrics, sink_store.clone(), (&log, &space))?;
     let intake = IntakeHandle::start(IntakeOptions {
         listen: config.intake.listen,
         max_connections: config.intake.max_connections,
@@ -149,8 +148,7 @@ async fn start_behind(
     tokio::spawn(look(Arc::clone(&space), stopped));
     started.all(Arc::clone(&space), &fold, &intake);
     #[rustfmt::skip]
-    let stages =
-        Stages { config, metrics, health, registry, authority, log, live, merge, fold, intake, enrol, alerting, sinks, sink_store, space, restored, notices, stop };
+    let stages = Stages { config, metrics, health, registry, authority, log, live, merge, fold, intake, enrol, alerting, sinks, sink_store, space, restored, notices, stop };
     Ok(stages)
 }
 
@@ -205,7 +203,7 @@ struct Ground {
     node: NodeRecord,
     authority: Arc<Authority>,
     log: Arc<EmbeddedLog>,
-    sinks: Option<SinkStore>,
+    sink_store: Option<SinkStore>,
     restored: Option<RestoredRecord>,
     reset_key: ResetKey,
 }
@@ -232,9 +230,9 @@ async fn open(config: &Config, metrics: &Metrics) -> Result<Ground, StartError> 
     let log_folder = layout.log();
     let log = blocking(move || EmbeddedLog::open(&log_folder, &options)).await?;
     let log = Arc::new(log.map_err(StartError::Log)?);
-    let sinks = sink_store(config, &log).await?;
+    let sink_store = open_sink_store(config, &log).await?;
     let authority = Arc::new(authority);
-    Ok(Ground { space, registry, node, authority, log, sinks, restored, reset_key })
+    Ok(Ground { space, registry, node, authority, log, sink_store, restored, reset_key })
 }
 
 impl Stages {
@@ -307,7 +305,7 @@ fn micros(span: Duration) -> i64 {
 }
 
 /// Where sinks stand, and with it the snapshots that they go on from. `None` if there is no sink.
-async fn sink_store(
+async fn open_sink_store(
     config: &Config,
     log: &Arc<EmbeddedLog>,
 ) -> Result<Option<SinkStore>, StartError> {
