@@ -5,6 +5,7 @@
 //! as lines of JSON. Nothing here decides anything: it reads what the node shows, and passes wishes on.
 
 mod alerts;
+mod backup;
 mod console;
 mod devices;
 mod explore;
@@ -44,6 +45,7 @@ fn router(node: NodeHandle, console: ConsoleHandle) -> Router {
         .route("/api/v1/ledger", get(devices::ledgers))
         .route("/api/v1/ledger/{device}", get(devices::ledger))
         .route("/api/v1/verify", get(verify::run))
+        .route("/api/v1/backup", get(backup::run))
         .route("/api/v1/tokens", get(tokens::list).post(tokens::create))
         .route("/api/v1/tokens/{id}", delete(tokens::revoke))
         .route("/api/v1/explore", get(explore::run))

@@ -6,6 +6,7 @@
 
 mod alerts;
 pub mod args;
+mod backup;
 pub(crate) mod client;
 mod console;
 mod doctor;
@@ -15,6 +16,8 @@ mod ledger;
 mod look;
 pub mod output;
 pub(crate) mod program;
+mod progress;
+mod restore;
 pub(crate) mod serve;
 mod sinks;
 mod sql;
@@ -81,6 +84,8 @@ fn run(args: Args) -> Result<(), Failure> {
         Some(Command::Init(init)) => serve::init(&global, &output, init.dir),
         Some(Command::Serve) => serve::run(&global, &output),
         Some(Command::Doctor) => doctor::run(&global, &output),
+        Some(Command::Backup(backup)) => backup::run(&global, &output, &backup),
+        Some(Command::Restore(restore)) => restore::run(&global, &output, &restore),
         Some(Command::Up(up)) => crate::up::run(&up, &output),
         Some(Command::Sql(sql)) => sql::run(&global, &output, &sql),
         Some(Command::Thresholds { command: Some(Thresholds::Apply(apply)) })
@@ -195,10 +200,10 @@ async fn answer(
         | Command::Init(_)
         | Command::Serve
         | Command::Doctor
+        | Command::Backup(_)
+        | Command::Restore(_)
         | Command::Sql(_)
-        | Command::Version => {
-            unreachable!("commands that ask nobody are run elsewhere")
-        }
+        | Command::Version => unreachable!("commands that ask nobody are run elsewhere"),
     }
 }
 

@@ -14,6 +14,7 @@
 
 pub mod alert;
 pub mod api;
+pub mod backup;
 pub mod cli;
 mod clock;
 pub mod config;

@@ -6,13 +6,14 @@
 //! append; the log orders them. A log never opens an entry and never decides what counts: that is the
 //! fold's.
 //!
-//! [`EmbeddedLog`] keeps it in a few redb files. What is beside the entries (snapshots, dead letters) is
+//! [`EmbeddedLog`] keeps it in a few redb files; a copy of them that is only to be looked at is a [`ReadOnlyLog`]. What is beside the entries (snapshots, dead letters) is
 //! written in the same order as the entries, so that a snapshot never says more than what is durable.
 
 mod create;
 mod embedded;
 mod fatal;
 mod meta;
+mod read_only;
 mod reader;
 mod space;
 mod tables;
@@ -28,8 +29,10 @@ pub use create::CreateError;
 pub use embedded::{EmbeddedLog, LogOptions};
 pub(crate) use fatal::end_process;
 pub use meta::MetaError;
+pub(crate) use read_only::{ChainError, ReadOnlyLog};
 pub use reader::ReadError;
 pub use space::{MinFree, Space};
+pub(crate) use tables::{RowSays, copied_tables, said_by_row};
 pub use writer::OpenError;
 
 /// Called once an entry is durable, as it stands in the log. Never called if it is not known whether it

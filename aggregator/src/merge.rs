@@ -21,7 +21,9 @@ mod store;
 mod window;
 
 pub use entry::{MergeEntry, MergeKind};
+pub(crate) use handle::log_id;
 pub use handle::{MergeHandle, MergeOptions, StartError};
+pub(crate) use recovery::check_chain;
 pub use sending::{Merged, Outbox};
 pub use state::{MergeState, Merging, Write};
 pub use store::{Average, KeyWindow, Pending, PendingKind, Store, StoreError, StoredRow, Taken};

@@ -8,6 +8,7 @@ mod glance;
 mod handle;
 mod init;
 mod shown;
+mod sources;
 mod topology;
 mod verify;
 mod view;
@@ -31,6 +32,8 @@ pub use glance::GlanceError;
 pub(crate) use handle::RestPiece;
 pub use handle::{NodeHandle, TokenRequest};
 pub use init::{InitError, InitOptions};
+pub use sources::SourcesError;
+pub(crate) use verify::shard as audit_shard;
 pub use verify::{
     GAP_RANGES_MAX, GapRange, GapSum, LaneReport, VerifyError, VerifyProgress, VerifyReport,
 };

@@ -9,6 +9,7 @@ mod devices;
 mod enrolment;
 mod identity;
 mod notices;
+mod restored;
 mod sessions;
 mod tables;
 mod thresholds;
@@ -29,7 +30,9 @@ pub use devices::{DeviceRecord, ServeError, Served};
 pub use enrolment::{Applicant, Enrolled, Refused};
 pub use identity::{NodeRecord, ResetKey};
 pub use notices::NoticeCursor;
+pub use restored::RestoredRecord;
 pub use sessions::SessionRecord;
+pub(crate) use tables::{NOTICES_TABLE, copied_tables};
 pub use tokens::{TokenError, TokenOffer};
 
 /// Page cache of the registry: the devices that were asked for last, where 10,000 take a few MiB.
@@ -135,6 +138,11 @@ impl Registry {
             return Err(OpenError::Format { path: path.to_owned(), found, known });
         }
         Ok(registry)
+    }
+
+    /// Its database: whoever reads it sees what was committed when he began.
+    pub(crate) fn database(&self) -> Arc<Database> {
+        Arc::clone(&self.database)
     }
 
     /// Makes the tables that are not there, and gives the format of those that are.

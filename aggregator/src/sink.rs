@@ -24,6 +24,7 @@ pub use follow::Deliveries;
 pub use handle::{SinkHandle, SinkOptions, StartError, Turns};
 pub use known::{Known, Tags};
 pub use range::{Range, RangeRules};
+pub(crate) use store::copied_tables;
 pub use store::{SinkStore, StoreError};
 pub use tries::Tries;
 pub use unwritten::{Unwritten, UnwrittenError};

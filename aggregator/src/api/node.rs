@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use rustix::process::{Resource, getrlimit};
 
-use super::rows::{NodeRow, hex};
+use super::rows::{Moment, NodeRow, RestoredRow, hex};
 use crate::console::ConsoleHandle;
 use crate::node::NodeHandle;
 
@@ -25,5 +25,10 @@ pub(super) async fn show(
         metrics: node.metrics_address().to_string(),
         open_files: open as u64,
         open_files_max: getrlimit(Resource::Nofile).current,
+        restored: node.restored().map(|restored| RestoredRow {
+            at: Moment(restored.at_us),
+            backup: Moment(restored.backup_us),
+            generation: restored.generations.iter().copied().max().unwrap_or_default(),
+        }),
     })
 }

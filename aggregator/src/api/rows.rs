@@ -61,6 +61,20 @@ pub struct NodeRow {
     pub open_files: u64,
     /// Files that it may have open; `null` for no limit.
     pub open_files_max: Option<u64>,
+    /// From which backup it comes; `null` if from none.
+    #[serde(default)]
+    pub restored: Option<RestoredRow>,
+}
+
+/// A restore.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct RestoredRow {
+    /// When the node was restored.
+    pub at: Moment,
+    /// When the backup was made.
+    pub backup: Moment,
+    /// The highest generation that a shard went on with.
+    pub generation: u64,
 }
 
 /// A device in a list.

@@ -162,6 +162,12 @@ pub enum Command {
         #[command(subcommand)]
         command: Option<Ledger>,
     },
+    /// Copy all that an aggregator can't do without into a folder, while it runs or while it is stopped
+    #[command(before_long_help = help::BACKUP)]
+    Backup(Backup),
+    /// Put a backup in the place of a data folder, or check that it could be
+    #[command(before_long_help = help::RESTORE)]
+    Restore(Restore),
     /// Find what is in the way of this host's aggregator, and what mends it: exit code 9 if something is
     #[command(before_long_help = help::DOCTOR)]
     Doctor,
@@ -425,6 +431,28 @@ pub struct Audited {
     /// List each gap
     #[arg(long)]
     pub gaps: bool,
+}
+
+/// `headwater backup`.
+#[derive(ClapArgs, Debug)]
+pub struct Backup {
+    /// Folder of the backup: new, or empty
+    #[arg(value_name = "DIR")]
+    pub backup: PathBuf,
+}
+
+/// `headwater restore`.
+#[derive(ClapArgs, Debug)]
+pub struct Restore {
+    /// Folder of the backup
+    #[arg(value_name = "DIR")]
+    pub backup: PathBuf,
+    /// Only check it: every file is as it was, and the log can be replayed. Exit code 9 if not
+    #[arg(long, conflicts_with = "into")]
+    pub verify: bool,
+    /// Data folder, which holds no data yet [default: node.data_dir of the configuration]
+    #[arg(long, value_name = "DATA")]
+    pub into: Option<PathBuf>,
 }
 
 /// A span of time such as `30s` or `24h`.

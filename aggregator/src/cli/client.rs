@@ -72,6 +72,15 @@ impl Client {
         Err(self.in_time(refused(response)).await.unwrap_or_else(|failure| failure))
     }
 
+    /// Asks for bytes that come until the aggregator has no more.
+    ///
+    /// # Errors
+    /// As `get`, for the first answer.
+    pub(crate) async fn chunks(&self, path: &str) -> Result<Chunks, Failure> {
+        let Lines { body, .. } = self.lines(path).await?;
+        Ok(Chunks { body })
+    }
+
     async fn ask<T: DeserializeOwned>(
         &self,
         method: Method,
@@ -134,6 +143,27 @@ impl Client {
         // It ends with the last answer; what goes wrong on it is told by the request.
         tokio::spawn(connection);
         Ok(sender)
+    }
+}
+
+/// Bytes of an answer, as they come.
+#[derive(Debug)]
+pub(crate) struct Chunks {
+    body: Incoming,
+}
+
+impl Chunks {
+    /// The next bytes, `None` after the last ones.
+    ///
+    /// # Errors
+    /// `Unreachable` if the aggregator goes away in between.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+        while let Some(frame) = self.body.frame().await {
+            if let Ok(bytes) = frame.map_err(|error| gone().cause_of(&error))?.into_data() {
+                return Ok(Some(bytes));
+            }
+        }
+        Ok(None)
     }
 }
 

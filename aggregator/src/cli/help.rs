@@ -147,3 +147,22 @@ Examples:
   headwater doctor                      changes nothing, also while the aggregator runs
   headwater doctor -c /etc/headwater/headwater.toml
   headwater doctor --json | jq '.findings[] | select(.state == \"failed\")'";
+
+/// `headwater backup --help`
+pub(crate) const BACKUP: &str = "\
+Examples:
+  headwater backup /mnt/backup/2026-11-28
+  headwater backup ./copy -c /etc/headwater/headwater.toml
+  rsync -a --delete --exclude '/.*' /var/lib/headwater/history/ /mnt/backup/history/
+
+It holds the authority's private keys: whoever can read it can enrol devices. Files of the history are not in it: they
+never change, so the third line copies what is new of them.";
+
+/// `headwater restore --help`
+pub(crate) const RESTORE: &str = "\
+Examples:
+  headwater restore /mnt/backup/2026-11-28 --verify     is it whole, and can it be replayed?
+  headwater restore /mnt/backup/2026-11-28              into the data folder of the configuration
+  headwater restore /mnt/backup/2026-11-28 --into /srv/headwater
+
+The node that was backed up must not run any more. The configuration stays in the backup, for you to compare.";

@@ -9,7 +9,7 @@ use super::look::devices::adds_up;
 use super::output::escape::visible;
 use super::output::table::{Cell, Side, Table};
 use super::output::{Output, Signs, units};
-use crate::api::rows::{GapRow, LaneRow, LedgerRow, Totals};
+use crate::api::rows::{GapRow, LaneRow, LedgerRow, NodeRow, Totals};
 
 /// Shows the ledger, or verifies it.
 ///
@@ -65,6 +65,14 @@ async fn all(client: &Client, output: &Output, gaps: bool) -> Result<(), Failure
         if !gap_list.is_empty() {
             output.text("\n")?;
             output.table(gap_table(&gap_list))?;
+        }
+        let node: NodeRow = client.get("/api/v1/node").await?;
+        if let Some(restored) = node.restored {
+            output.note(&format!(
+                "restored {} from a backup of {}: what came in between came again from the agents' spools, or is a gap",
+                units::time_to_second(restored.at.0),
+                units::time_to_second(restored.backup.0),
+            ));
         }
         output.note("next: headwater ledger show DEVICE, or headwater ledger verify --all");
     }

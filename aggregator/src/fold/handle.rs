@@ -42,6 +42,8 @@ pub struct FoldOptions {
     /// In a shard that hears nothing more, time is told once a stretch of so many microseconds has ended in which something
     /// was applied: sinks wait for its end. `None` if nobody does.
     pub beat_us: Option<i64>,
+    /// The least generation of each shard, in order: that of a node that was restored from a backup. Empty if none was.
+    pub restored: Arc<[Generation]>,
     /// Where goes what the shards let out.
     pub outbox: Outbox,
     /// Who listens.
@@ -70,7 +72,8 @@ pub struct Standing {
 }
 
 impl Standing {
-    pub(super) fn of(state: &ShardState, device: Option<DeviceId>) -> Self {
+    /// What a shard's state says of all devices, or of one.
+    pub(crate) fn of(state: &ShardState, device: Option<DeviceId>) -> Self {
         let wanted = |id: &DeviceId| device.is_none_or(|device| device == *id);
         let (ledger, known) = (state.ledger(), state.view().devices());
         let lanes = ledger.lanes().iter().filter(|((id, _), _)| wanted(id));
@@ -136,6 +139,7 @@ impl FoldHandle {
                     let mut worker = Worker::new(options, shards, (own, inputs), since);
                     lost.into_iter()
                         .for_each(|(shard, generation)| worker.raise(shard, generation));
+                    worker.raise_restored();
                     worker.bring_rules();
                     // The starter waits for it.
                     drop(recovered.send(Ok(())));

@@ -298,6 +298,29 @@ impl Worker {
         self.append(shard, EntryKind::Control(Control::Generation(generation)), None);
     }
 
+    /// A node that was restored from a backup has lost what came after it: its shards say so before they are told anything.
+    pub(super) fn raise_restored(&mut self) {
+        let restored = Arc::clone(&self.options.restored);
+        let wanted = |shard: &ShardId| restored.get(usize::from(shard.0)).copied();
+        let behind = |(shard, owned): (&ShardId, &OwnedShard)| {
+            let wanted = wanted(shard).filter(|wanted| owned.state.generation() < *wanted)?;
+            Some((*shard, wanted))
+        };
+        let behind: Vec<(ShardId, Generation)> = self.shards.iter().filter_map(behind).collect();
+        if behind.is_empty() {
+            return;
+        }
+        tracing::warn!(
+            shards = behind.len(),
+            "the log was restored from a backup: its generation is raised; agents fill what it lost from their spools, \
+             what they no longer hold becomes a declared gap"
+        );
+        for (shard, generation) in behind {
+            self.options.metrics.regressions.inc();
+            self.append(shard, EntryKind::Control(Control::Generation(generation)), None);
+        }
+    }
+
     /// Folds one entry and gives the answer to whoever sent it.
     fn fold(&mut self, shard: ShardId, stored: &Stored) -> Option<Answer> {
         let offset = stored.offset;

@@ -107,6 +107,11 @@ impl EmbeddedLog {
         })
     }
 
+    /// Its files, in order: whoever reads one sees what was committed when he began.
+    pub(crate) fn databases(&self) -> Vec<Arc<Database>> {
+        self.writers.iter().map(Writer::shared).collect()
+    }
+
     /// Waits until everything that was asked for is durable, and closes the files.
     pub fn close(&self) {
         self.writers.iter().for_each(Writer::stop);

@@ -1,7 +1,7 @@
 //! Reading a file of the log. Readers see what was committed when they began, and wait for nobody.
 
 use headwater_protocol::identity::{Offset, ShardId};
-use redb::{Database, ReadableDatabase};
+use redb::ReadableDatabase;
 
 use super::tables::{BOUNDS, CHUNKS, DEAD, ENTRIES, SNAPSHOTS};
 use super::{DeadLetter, Stored, StoredSnapshot};
@@ -19,7 +19,10 @@ pub struct ReadError {
     pub source: Box<redb::Error>,
 }
 
-pub(super) fn bounds(database: &Database, shard: ShardId) -> Result<(Offset, Offset), redb::Error> {
+pub(super) fn bounds(
+    database: &impl ReadableDatabase,
+    shard: ShardId,
+) -> Result<(Offset, Offset), redb::Error> {
     let table = database.begin_read()?.open_table(BOUNDS)?;
     let row = table.get(shard.0)?;
     let (start, end) = row.map_or((0, 0), |row| (row.value().0, row.value().1));
@@ -27,7 +30,7 @@ pub(super) fn bounds(database: &Database, shard: ShardId) -> Result<(Offset, Off
 }
 
 pub(super) fn entries(
-    database: &Database,
+    database: &impl ReadableDatabase,
     shard: ShardId,
     from: Offset,
     budget: ByteCount,
@@ -47,14 +50,17 @@ pub(super) fn entries(
     Ok(entries)
 }
 
-pub(super) fn snapshots(database: &Database, shard: ShardId) -> Result<Vec<Offset>, redb::Error> {
+pub(super) fn snapshots(
+    database: &impl ReadableDatabase,
+    shard: ShardId,
+) -> Result<Vec<Offset>, redb::Error> {
     let table = database.begin_read()?.open_table(SNAPSHOTS)?;
     let rows = table.range((shard.0, 0)..=(shard.0, u64::MAX))?;
     rows.rev().map(|row| Ok(Offset(row?.0.value().1))).collect()
 }
 
 pub(super) fn snapshot(
-    database: &Database,
+    database: &impl ReadableDatabase,
     shard: ShardId,
     next: Offset,
 ) -> Result<Option<StoredSnapshot>, redb::Error> {
@@ -84,7 +90,7 @@ pub(super) fn snapshot(
 }
 
 pub(super) fn dead_letters(
-    database: &Database,
+    database: &impl ReadableDatabase,
     shard: ShardId,
 ) -> Result<Vec<DeadLetter>, redb::Error> {
     let table = database.begin_read()?.open_table(DEAD)?;

@@ -112,6 +112,10 @@ impl Writer {
         &self.database
     }
 
+    pub(super) fn shared(&self) -> Arc<Database> {
+        Arc::clone(&self.database)
+    }
+
     /// Hands a request over. After `stop` it is dropped: nobody is told that it is durable.
     pub(super) fn ask(&self, request: Request) {
         // The writer is gone only after `stop`, and what is asked for after it is not promised.

@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use headwater_protocol::identity::{LogId, NodeId, ShardCount};
+use redb::Database;
 use tokio::sync::watch;
 
 use super::driver::{Driver, Input, Saved};
@@ -168,6 +169,11 @@ impl MergeHandle {
         &self.store
     }
 
+    /// The files of the merge log: whoever reads one sees what was committed when he began.
+    pub(crate) fn databases(&self) -> Vec<Arc<Database>> {
+        self.log.databases()
+    }
+
     /// Changes whenever the store has.
     #[must_use]
     pub fn changed(&self) -> watch::Receiver<u64> {
@@ -213,7 +219,7 @@ fn make_folder(folder: &Path) -> Result<(), StartError> {
 }
 
 /// The identity of the merge log that belongs to a log.
-fn log_id(log: LogId) -> LogId {
+pub(crate) fn log_id(log: LogId) -> LogId {
     let key = blake3::derive_key("headwater merge log 1", &log.0);
     let mut id = [0; 16];
     id.copy_from_slice(&key[..16]);

@@ -9,7 +9,7 @@ use super::snapshot::Snapshot;
 use super::state::MergeState;
 use super::store::{Store, StoreError};
 use crate::limits::{ByteCount, READ_BYTES};
-use crate::log::{Log, ReadError};
+use crate::log::{ChainError, Log, ReadError, ReadOnlyLog};
 
 /// The only shard of the merge log.
 pub(super) const SHARD: ShardId = ShardId(0);
@@ -67,6 +67,15 @@ pub(super) fn recover(log: &dyn Log, store: &Store) -> Result<Recovered, Recover
             }
         }
     }
+}
+
+/// Goes through a copy of a merge log: each entry is there, hangs on the one before, and can be read. How many there are is
+/// returned.
+///
+/// # Errors
+/// The first entry that is not as it was.
+pub(crate) fn check_chain(log: &ReadOnlyLog) -> Result<u64, ChainError> {
+    log.check_chain(SHARD, |stored| MergeEntry::decode(&stored.entry).is_ok())
 }
 
 /// Reads an entry, and what it makes the tip.

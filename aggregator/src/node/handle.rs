@@ -26,7 +26,7 @@ use crate::fold::{AppliedBatch, Replay, ReplayError};
 use crate::limits::ByteCount;
 use crate::log::{Log, ReadError};
 use crate::metrics::{LatencyCounts, VerdictLabel, VerdictWord};
-use crate::registry::{Actor, RegistryError, ServeError, TokenError, TokenOffer};
+use crate::registry::{Actor, RegistryError, RestoredRecord, ServeError, TokenError, TokenOffer};
 
 pub(crate) use rest::RestPiece;
 
@@ -109,6 +109,12 @@ impl NodeHandle {
     #[must_use]
     pub fn shards(&self) -> ShardCount {
         self.stages.log.shards()
+    }
+
+    /// From which backup the node comes. `None` if from none.
+    #[must_use]
+    pub fn restored(&self) -> Option<&RestoredRecord> {
+        self.stages.restored.as_ref()
     }
 
     /// Every device that was ever enrolled, in order of names.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use headwater_certs::authority::Authority;
 use headwater_certs::token::Address;
 use headwater_protocol::entry::WindowRules;
-use headwater_protocol::identity::LogId;
+use headwater_protocol::identity::{Generation, LogId, ShardCount};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -28,7 +28,7 @@ use crate::limits::{SINK_BYTES_MAX, SINK_RECORDS_MAX};
 use crate::log::{EmbeddedLog, Log, LogOptions, Space};
 use crate::merge::{self, MergeHandle, MergeOptions};
 use crate::metrics::Metrics;
-use crate::registry::{Actor, NodeRecord, Registry, ResetKey};
+use crate::registry::{Actor, NodeRecord, Registry, ResetKey, RestoredRecord};
 use crate::sink::{RangeRules, SinkAbout, SinkHandle, SinkOptions, SinkStore};
 use crate::window::Combination;
 
@@ -48,6 +48,12 @@ pub(super) struct Stages {
     pub(super) enrol: EnrolHandle,
     pub(super) alerting: Alerting,
     pub(super) sinks: Vec<SinkHandle>,
+    /// Where sinks stand. `None` if there are none.
+    pub(super) sink_store: Option<SinkStore>,
+    /// The room on the disk.
+    pub(super) space: Arc<Space>,
+    /// From which backup the node comes. `None` if from none.
+    pub(super) restored: Option<RestoredRecord>,
     notices: Notices,
     stop: watch::Sender<bool>,
 }
@@ -76,7 +82,7 @@ async fn start_behind(
     health: HealthHandle,
     started: &Started,
 ) -> Result<Stages, StartError> {
-    let Ground { space, registry, node, authority, log, sinks, reset_key } =
+    let Ground { space, registry, node, authority, log, sink_store, restored, reset_key } =
         open(&config, &metrics).await?;
     let certificates = Certificates::new(&config, Arc::clone(&authority));
     let tls = certificates.issue().map_err(StartError::Identity)?;
@@ -90,6 +96,7 @@ async fn start_behind(
         node: node.id,
         windows,
         beat_us: config.history.folder.as_ref().map(|_| micros(config.history.every)),
+        restored: generations(restored.as_ref(), log.shards()),
         outbox: merge.outbox(),
         live: live.clone(),
         space: Arc::clone(&space),
@@ -97,7 +104,8 @@ async fn start_behind(
         intake: metrics.intake.clone(),
     };
     let fold = start_fold(fold_options).await?;
-    let sinks = start_sinks(&config, &metrics, sinks, (&log, merge.store(), &space))?;
+    let behind = (&log, merge.store(), &space);
+    let sinks = start_sinks(&config, &metrics, sink_store.clone(), behind)?;
     let intake = IntakeHandle::start(IntakeOptions {
         listen: config.intake.listen,
         max_connections: config.intake.max_connections,
@@ -139,10 +147,9 @@ async fn start_behind(
     tokio::spawn(save(fold.clone(), config.log.snapshot_every, stopped.clone()));
     tokio::spawn(tick(fold.clone(), stopped.clone()));
     tokio::spawn(look(Arc::clone(&space), stopped));
-    started.all(space, &fold, &intake);
+    started.all(Arc::clone(&space), &fold, &intake);
     #[rustfmt::skip]
-    let stages =
-        Stages { config, metrics, health, registry, authority, log, live, merge, fold, intake, enrol, alerting, sinks, notices, stop };
+    let stages = Stages { config, metrics, health, registry, authority, log, live, merge, fold, intake, enrol, alerting, sinks, sink_store, space, restored, notices, stop };
     Ok(stages)
 }
 
@@ -197,7 +204,8 @@ struct Ground {
     node: NodeRecord,
     authority: Arc<Authority>,
     log: Arc<EmbeddedLog>,
-    sinks: Option<SinkStore>,
+    sink_store: Option<SinkStore>,
+    restored: Option<RestoredRecord>,
     reset_key: ResetKey,
 }
 
@@ -211,6 +219,7 @@ async fn open(config: &Config, metrics: &Metrics) -> Result<Ground, StartError> 
     let node = registry.node().map_err(StartError::Node)?.filter(|node| node.complete);
     let node = node.ok_or_else(|| StartError::NoNode { folder: folder.clone() })?;
     let reset_key = registry.reset_key().map_err(StartError::Node)?;
+    let restored = registry.restored().map_err(StartError::Node)?;
     let authority = Authority::load(&layout.authority()).map_err(StartError::Authority)?;
     let options = LogOptions {
         id: node.log,
@@ -222,8 +231,9 @@ async fn open(config: &Config, metrics: &Metrics) -> Result<Ground, StartError> 
     let log_folder = layout.log();
     let log = blocking(move || EmbeddedLog::open(&log_folder, &options)).await?;
     let log = Arc::new(log.map_err(StartError::Log)?);
-    let sinks = sink_store(config, &log).await?;
-    Ok(Ground { space, registry, node, authority: Arc::new(authority), log, sinks, reset_key })
+    let sink_store = open_sink_store(config, &log).await?;
+    let authority = Arc::new(authority);
+    Ok(Ground { space, registry, node, authority, log, sink_store, restored, reset_key })
 }
 
 impl Stages {
@@ -269,6 +279,12 @@ fn window_rules(config: &Config, registry: &Registry) -> Result<Vec<WindowRules>
     Ok(versions)
 }
 
+/// From which generations on the shards of a restored node go on.
+fn generations(restored: Option<&RestoredRecord>, shards: ShardCount) -> Arc<[Generation]> {
+    let Some(restored) = restored else { return Arc::new([]) };
+    shards.shards().map(|shard| restored.generation(shard)).collect()
+}
+
 async fn start_merge(
     config: &Config,
     metrics: &Metrics,
@@ -296,7 +312,7 @@ fn micros(span: Duration) -> i64 {
 }
 
 /// Where sinks stand, and with it the snapshots that they go on from. `None` if there is no sink.
-async fn sink_store(
+async fn open_sink_store(
     config: &Config,
     log: &Arc<EmbeddedLog>,
 ) -> Result<Option<SinkStore>, StartError> {

@@ -175,7 +175,7 @@ pub const GAP_RANGES_MAX: usize = 1000;
 
 /// Reads a shard's log from its beginning to where `standing` ends, and compares. `tell` is called with
 /// entries and bytes after each read.
-pub(super) fn shard(
+pub(crate) fn shard(
     log: &dyn Log,
     standing: &Standing,
     device: Option<DeviceId>,

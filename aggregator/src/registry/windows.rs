@@ -2,13 +2,11 @@
 
 use headwater_protocol::codec::{DecodeError, Reader};
 use headwater_protocol::entry::WindowRules;
-use redb::{ReadableTable, TableDefinition};
+use redb::ReadableTable;
 
 use super::audit::{Deed, note};
+use super::tables::WINDOWS;
 use super::{Actor, Registry, RegistryError};
-
-/// Window rules by version.
-const WINDOWS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("windows");
 
 impl Registry {
     /// Every version of the window rules, the oldest first; if the newest is not what is wished for, a

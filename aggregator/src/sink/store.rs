@@ -8,6 +8,7 @@ use headwater_protocol::identity::{Generation, LogId, Offset, ShardId};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
 use super::range::Range;
+use crate::backup::CopiedTable;
 use crate::log::Log;
 
 /// The version of the tables that this build writes.
@@ -24,6 +25,11 @@ const DECIDED: TableDefinition<'_, (&str, u16), (u64, [u8; 32])> = TableDefiniti
 const PAUSED: TableDefinition<'_, &str, ()> = TableDefinition::new("paused");
 
 type Row = (u64, u64, i64, [u8; 32]);
+
+/// What is in a backup.
+pub(crate) fn copied_tables() -> Vec<&'static dyn CopiedTable> {
+    vec![&META, &RANGES, &DECIDED, &PAUSED]
+}
 
 /// Where something ends, and the identity of the log there.
 pub(super) type Tip = (Offset, [u8; 32]);
@@ -93,6 +99,31 @@ impl SinkStore {
             Ok(is_ours)
         })?;
         if is_ours { Ok(store) } else { Err(StoreError::Foreign { path: path.to_owned() }) }
+    }
+
+    /// Its database: whoever reads it sees what was committed when he began.
+    pub(crate) fn database(&self) -> Arc<Database> {
+        Arc::clone(&self.database)
+    }
+
+    /// Whether a file is the store of a log, without a change of it.
+    ///
+    /// # Errors
+    /// If it is in use, was not closed, is damaged, or another log's.
+    pub(crate) fn look(path: &Path, log: LogId) -> Result<(), StoreError> {
+        let is_ours = || -> Result<bool, redb::Error> {
+            let database = Database::builder().set_cache_size(CACHE_BYTES).open_read_only(path)?;
+            let meta = database.begin_read()?.open_table(META)?;
+            Ok(meta.get("log")?.is_some_and(|found| found.value() == log.0))
+        };
+        match is_ours() {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(StoreError::Foreign { path: path.to_owned() }),
+            Err(source) => {
+                let (what, source) = ("open the database", Box::new(source));
+                Err(StoreError::Database { what, path: path.to_owned(), source })
+            }
+        }
     }
 
     /// Has a log keep the snapshots that a sink goes on from. To be called before new ones are put.
@@ -239,4 +270,20 @@ fn hour(time_us: i64) -> i64 {
 fn range_of(shard: ShardId, first: u64, (end, generation, clock_us, tip): Row) -> Range {
     let (first, end, generation) = (Offset(first), Offset(end), Generation(generation));
     Range { shard, generation, first, end, tip, clock_us }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_belongs_to_the_log_that_it_was_made_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sinks.redb");
+        drop(SinkStore::open(&path, LogId([1; 16])).unwrap());
+        let other = SinkStore::open(&path, LogId([2; 16])).unwrap_err();
+        assert!(matches!(other, StoreError::Foreign { .. }), "{other}");
+        assert!(SinkStore::look(&path, LogId([2; 16])).is_err());
+        SinkStore::look(&path, LogId([1; 16])).unwrap();
+    }
 }

@@ -55,6 +55,7 @@ impl Folding {
             node: NODE,
             windows: Vec::new(),
             beat_us: None,
+            restored: Vec::new().into(),
             outbox: merge.outbox(),
             live: live.clone(),
             space: disk::space(folder),

@@ -54,7 +54,12 @@ fn missing(folder: &Path, why: &str) -> Finding {
 fn log(config: &Config, node: Option<&NodeRow>) -> Finding {
     let named = |id: &str, shards: u16| format!("log {id}, {shards} shards");
     if let Some(node) = node {
-        return Finding::ok("log", format!("{}, in use", named(&node.log, node.shards)));
+        let restored = node.restored.map(|it| {
+            let (at, backup) = (units::time_to_second(it.at.0), units::time_to_second(it.backup.0));
+            format!(", restored {at} from a backup of {backup}, generation {}", it.generation)
+        });
+        let log = named(&node.log, node.shards);
+        return Finding::ok("log", format!("{log}, in use{}", restored.unwrap_or_default()));
     }
     let of = |id: LogId, shards: ShardCount| named(&hex(&id.0), shards.number());
     let folder = &config.node.data_dir;

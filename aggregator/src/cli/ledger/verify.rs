@@ -1,8 +1,5 @@
 //! `headwater ledger verify`: the audit.
 
-use std::io::{IsTerminal, Write};
-use std::time::{Duration, Instant};
-
 use super::gap_table;
 use crate::api::rows::{AuditLaneRow, AuditRow, VerifyRow};
 use crate::cli::args::Audited;
@@ -11,6 +8,7 @@ use crate::cli::failure::{Exit, Failure};
 use crate::cli::output::escape::visible;
 use crate::cli::output::table::{Cell, Side, Table, Tone};
 use crate::cli::output::{Output, Signs, units};
+use crate::cli::progress::Progress;
 
 /// Makes the audit, shows how far it is, and says what it found.
 ///
@@ -30,7 +28,7 @@ pub(super) async fn run(
     let report = loop {
         match lines.next::<VerifyRow>().await? {
             Some(VerifyRow::Progress { entries, entries_total, bytes }) => {
-                progress.show(entries, entries_total, bytes);
+                progress.show("entries", (entries, entries_total), bytes);
             }
             Some(VerifyRow::Report(report)) => break report,
             None => return Err(Failure::new(Exit::Failed, "the audit ended without a report")),
@@ -148,57 +146,6 @@ fn lane_table(lanes: &[AuditLaneRow]) -> Table {
     }
     table
 }
-
-/// How far the audit is, on standard error: a line in place on a terminal, else a line each 10 s.
-struct Progress {
-    quiet: bool,
-    terminal: bool,
-    begun: Instant,
-    told: Option<Instant>,
-}
-
-impl Progress {
-    fn new(output: &Output) -> Self {
-        let terminal = std::io::stderr().is_terminal();
-        Self { quiet: output.quiet, terminal, begun: Instant::now(), told: None }
-    }
-
-    fn show(&mut self, entries: u64, total: u64, bytes: u64) {
-        let first = if self.terminal { PATIENCE } else { LINE_INTERVAL };
-        let interval = if self.terminal { REDRAW_INTERVAL } else { LINE_INTERVAL };
-        let due = self.told.map_or(self.begun + first, |told| told + interval);
-        if self.quiet || Instant::now() < due {
-            return;
-        }
-        self.told = Some(Instant::now());
-        let seconds = self.begun.elapsed().as_secs_f64().max(1e-3);
-        let rate = entries as f64 / seconds;
-        let left = Duration::from_secs_f64(total.saturating_sub(entries) as f64 / rate.max(1.0));
-        let (entries, total) = (units::grouped(entries), units::grouped(total));
-        let read = units::bytes_per_second(bytes as f64 / seconds);
-        let line = format!(
-            "{entries} of {total} entries, {read}, about {} left",
-            units::duration(Duration::from_secs(left.as_secs().max(1)))
-        );
-        let mut out = std::io::stderr().lock();
-        // Nobody reads progress that can't be written.
-        let _ = if self.terminal { write!(out, "\r\x1b[K{line}") } else { writeln!(out, "{line}") };
-    }
-
-    fn clear(&self) {
-        if self.terminal && self.told.is_some() {
-            // As above.
-            let _ = write!(std::io::stderr().lock(), "\r\x1b[K");
-        }
-    }
-}
-
-/// What is over before this needs no progress.
-const PATIENCE: Duration = Duration::from_millis(500);
-/// How often the line is drawn again.
-const REDRAW_INTERVAL: Duration = Duration::from_millis(200);
-/// How often a line is written where none can be drawn again.
-const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
