@@ -109,7 +109,7 @@ fn averages_in_files(site: &Site) -> (u64, u64) {
                   CAST(sum(sum_scaled) AS HUGEINT) AS total,
                   min(coalesce(min_scaled, CAST(round(min * 10 ** scale) AS BIGINT))) AS least,
                   max(coalesce(max_scaled, CAST(round(max * 10 ** scale) AS BIGINT))) AS most
-           FROM {averages} WHERE by = 'agent.version' GROUP BY ALL)
+           FROM {averages} WHERE combination = 'agent.version' GROUP BY ALL)
          SELECT (SELECT count(*) FROM added) AS series, count(*) AS differing
          FROM added AS a FULL JOIN told AS t
            ON (a.start, a.metric, a.labels, a.scale) = (t.start, t.metric, t.labels, t.scale)

@@ -116,6 +116,8 @@ fn open(folder: &Path, cursor: Option<u64>) -> io::Result<Vec<(String, File)>> {
 /// What the name of a file says.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Name {
+    /// Whether it is named after a span of time, or a batch of what came late: it is of no range.
+    is_span: bool,
     is_merged: bool,
     first: u64,
     end: u64,
@@ -124,6 +126,9 @@ struct Name {
 impl Name {
     /// `None` if it is not of a file of a history.
     fn parse(name: &str) -> Option<Self> {
+        if is_span(name) {
+            return Some(Self { is_span: true, is_merged: false, first: 0, end: 0 });
+        }
         let is_merged = match name.chars().next()? {
             'g' => false,
             'm' | 'f' => true,
@@ -132,8 +137,8 @@ impl Name {
         let numbers = name[1..].strip_suffix(".parquet")?.split('-');
         let numbers = numbers.map(|it| it.parse().ok()).collect::<Option<Vec<u64>>>()?;
         match numbers[..] {
-            [_, first, end] if !is_merged => Some(Self { is_merged, first, end }),
-            [_, first, end, _] if is_merged => Some(Self { is_merged, first, end }),
+            [_, first, end] if !is_merged => Some(Self { is_span: false, is_merged, first, end }),
+            [_, first, end, _] if is_merged => Some(Self { is_span: false, is_merged, first, end }),
             _ => None,
         }
     }
@@ -141,6 +146,18 @@ impl Name {
     /// Whether rows of it lie before a cursor.
     fn counts(self, cursor: Option<u64>) -> bool {
         cursor.is_none_or(|cursor| self.first < cursor)
+    }
+}
+
+/// Whether a file is of averages or alerts: `w` or `f`, from when to when, and as of which entry, or `a` and a batch.
+fn is_span(name: &str) -> bool {
+    let Some(said) = name.strip_suffix(".parquet") else { return false };
+    let (letter, numbers) = said.split_at_checked(1).unwrap_or_default();
+    let are_numbers = numbers.split('_').all(|it| it.parse::<i64>().is_ok());
+    match letter {
+        "w" | "f" => are_numbers && numbers.split('_').count() == 3,
+        "a" => numbers.parse::<u64>().is_ok(),
+        _ => false,
     }
 }
 
@@ -195,6 +212,9 @@ fn is_of(about: &ParquetMetaData, spot: &Spot, named: Name) -> bool {
     let is_of_shard = spot
         .shard()
         .is_none_or(|shard| number("headwater.shard").is_some_and(|said| said == u64::from(shard)));
+    if named.is_span {
+        return number("headwater.as_of").is_some();
+    }
     let range = (number("headwater.first"), number("headwater.end"));
     is_of_shard && range == (Some(named.first), Some(named.end))
 }
@@ -209,7 +229,10 @@ fn overlap(ranges: &mut BTreeMap<u64, String>, file: &Checked) -> Option<String>
     let first = |range: &str| range.split(':').nth(1)?.parse::<u64>().ok();
     let own: Vec<u64> = match said(&file.about, "headwater.ranges") {
         Some(ranges) => ranges.split(',').filter_map(first).collect(),
-        None => Name::parse(&file.name).map(|name| name.first).into_iter().collect(),
+        None => {
+            let named = Name::parse(&file.name).filter(|name| !name.is_span);
+            named.map(|name| name.first).into_iter().collect()
+        }
     };
     let other = own.iter().find_map(|first| ranges.get(first).cloned());
     if other.is_none() {
@@ -225,11 +248,24 @@ mod tests {
     #[test]
     fn a_name_says_of_which_entries_a_file_is_and_whether_they_count() {
         let range = Name::parse("g0-000000000123-000000000456.parquet").unwrap();
-        assert_eq!(range, Name { is_merged: false, first: 123, end: 456 });
+        assert_eq!(range, Name { is_span: false, is_merged: false, first: 123, end: 456 });
         let merged = Name::parse("m1-000000000123-000000000456-60.parquet").unwrap();
-        assert_eq!(merged, Name { is_merged: true, first: 123, end: 456 });
+        assert_eq!(merged, Name { is_span: false, is_merged: true, first: 123, end: 456 });
         assert!(range.counts(None) && range.counts(Some(124)) && !range.counts(Some(123)));
-        for other in ["", "x.parquet", "g0-1-2.parquet.tmp", "m0-1-2.parquet", "é-1-2.parquet"] {
+        for span in
+            ["w60_120_000000000007.parquet", "f-60_0_000000000007.parquet", "a000000000003.parquet"]
+        {
+            assert!(Name::parse(span).is_some_and(|name| name.is_span), "{span}");
+        }
+        for other in [
+            "",
+            "x.parquet",
+            "w1_2.parquet",
+            "a.parquet",
+            "g0-1-2.parquet.tmp",
+            "m0-1-2.parquet",
+            "é-1-2.parquet",
+        ] {
             assert_eq!(Name::parse(other), None, "{other}");
         }
     }

@@ -143,8 +143,8 @@ fn parse(sql: &str) -> Result<Statement, Failure> {
 
 /// The folder of the files, and the rest. Nobody is asked for the rest of nothing.
 fn reach(asked: &Asked, wanted: &[String]) -> Result<(PathBuf, Option<Rest>), Failure> {
-    let is_known = |table: &&String| schema::known().any(|known| known == table.as_str());
-    let of_log: Vec<String> = wanted.iter().filter(is_known).cloned().collect();
+    let is_of_log = |table: &&String| schema::is_of_records(table);
+    let of_log: Vec<String> = wanted.iter().filter(is_of_log).cloned().collect();
     let rest = match &asked.socket {
         Some(socket) if asked.history.is_none() || !of_log.is_empty() => {
             node::rest(socket, &of_log, asked.rest_bytes, asked.timeout)?
@@ -171,7 +171,7 @@ fn tell(
     asked: &Asked,
     (notes, missing): (&mut Vec<String>, &mut Vec<String>),
 ) {
-    let is_of_log = |table: &String| schema::known().any(|known| known == table.as_str());
+    let is_of_log = |table: &String| schema::is_of_records(table);
     let Some(rest) = rest else {
         if wanted.iter().any(is_of_log) {
             let who = asked.socket.as_ref().map_or_else(

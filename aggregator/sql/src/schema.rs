@@ -9,7 +9,7 @@ use datafusion::parquet::errors::Result;
 use datafusion::parquet::file::metadata::ParquetMetaData;
 
 /// Tables that every history has, also where it has no file of them: their names and columns.
-const KNOWN: [(&str, &str); 3] = [
+const KNOWN: [(&str, &str); 5] = [
     (
         "samples",
         "time device host metric labels value:double scale:int scaled:bigint tags \
@@ -25,11 +25,27 @@ const KNOWN: [(&str, &str); 3] = [
         "time device host lane path cause records:bigint bytes:bigint tags clock_shift:bigint source \
          run:bigint run_nonce:bigint position:bigint position_end:bigint range_first:bigint",
     ),
+    (
+        "averages",
+        "time combination key metric labels count:bigint average:double min:double max:double p50:double \
+         p95:double p99:double scale:int sum_scaled:decimal min_scaled:bigint max_scaled:bigint devices:int \
+         known:int revision:int late:bool",
+    ),
+    (
+        "alerts",
+        "time alert number:int change severity threshold owner key metric labels value:double \
+         limit_value:double began:time ended note runbook revision:bigint seq:bigint",
+    ),
 ];
 
 /// Names of tables that every history has.
 pub(crate) fn known() -> impl Iterator<Item = &'static str> {
     KNOWN.iter().map(|(name, _)| *name)
+}
+
+/// Whether a table's rows are records: some are in no file yet, and a running aggregator tells them.
+pub(crate) fn is_of_records(table: &str) -> bool {
+    ["samples", "events", "gaps"].contains(&table)
 }
 
 /// Columns of a table as far as they are known without its files.
@@ -41,11 +57,15 @@ pub(crate) fn known_columns(table: &str) -> Vec<FieldRef> {
 fn known_column(column: &str) -> Field {
     let (name, of) = column.split_once(':').unwrap_or((column, "text"));
     let kind = match of {
-        _ if name == "time" => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        _ if name == "time" || of == "time" => {
+            DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+        }
         "double" => DataType::Float64,
         "int" => DataType::Int32,
         "bigint" => DataType::Int64,
         "bytes" => DataType::BinaryView,
+        "decimal" => DataType::Decimal128(38, 0),
+        "bool" => DataType::Boolean,
         _ => DataType::Utf8View,
     };
     Field::new(name, kind, true)

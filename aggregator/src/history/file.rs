@@ -81,7 +81,7 @@ const GAPS: &str = "message gaps {
 
 const AVERAGES: &str = "message averages {
   required int64 time (TIMESTAMP(MICROS,true));
-  required binary by (STRING);
+  required binary combination (STRING);
   optional binary key (STRING);
   required binary metric (STRING);
   required binary labels (STRING);
@@ -139,7 +139,7 @@ fn sorted_by(table: Table) -> &'static [&'static str] {
     match table {
         Table::Samples => &["device", "metric", "labels", "time"],
         Table::Events | Table::Gaps => &["device", "source", "run", "position"],
-        Table::Averages => &["by", "key", "metric", "labels", "time"],
+        Table::Averages => &["combination", "key", "metric", "labels", "time"],
         Table::Alerts => &["time", "seq"],
     }
 }
