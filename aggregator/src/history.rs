@@ -14,6 +14,7 @@ mod file;
 mod folder;
 mod gaps;
 mod merge;
+pub mod read;
 mod samples;
 mod sink;
 mod table;

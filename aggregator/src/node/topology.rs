@@ -23,6 +23,7 @@ use crate::enrol::{EnrolHandle, EnrolOptions};
 use crate::fold::{FoldHandle, FoldOptions, Live};
 use crate::health::{HealthHandle, Started};
 use crate::history::Parquet;
+use crate::history::read::HistoryReader;
 use crate::intake::{IntakeHandle, IntakeOptions};
 use crate::limits::{SINK_BYTES_MAX, SINK_RECORDS_MAX};
 use crate::log::{EmbeddedLog, Log, LogOptions, Space};
@@ -48,6 +49,8 @@ pub(super) struct Stages {
     pub(super) enrol: EnrolHandle,
     pub(super) alerting: Alerting,
     pub(super) sinks: Vec<SinkHandle>,
+    /// `None` where no history is kept.
+    pub(super) history: Option<HistoryReader>,
     notices: Notices,
     stop: watch::Sender<bool>,
 }
@@ -76,7 +79,7 @@ async fn start_behind(
     health: HealthHandle,
     started: &Started,
 ) -> Result<Stages, StartError> {
-    let Ground { space, registry, node, authority, log, sinks, reset_key } =
+    let Ground { space, registry, node, authority, log, sinks, history, reset_key } =
         open(&config, &metrics).await?;
     let certificates = Certificates::new(&config, Arc::clone(&authority));
     let tls = certificates.issue().map_err(StartError::Identity)?;
@@ -142,7 +145,7 @@ async fn start_behind(
     started.all(space, &fold, &intake);
     #[rustfmt::skip]
     let stages =
-        Stages { config, metrics, health, registry, authority, log, live, merge, fold, intake, enrol, alerting, sinks, notices, stop };
+        Stages { config, metrics, health, registry, authority, log, live, merge, fold, intake, enrol, alerting, sinks, history, notices, stop };
     Ok(stages)
 }
 
@@ -198,6 +201,8 @@ struct Ground {
     authority: Arc<Authority>,
     log: Arc<EmbeddedLog>,
     sinks: Option<SinkStore>,
+    /// `None` where no history is kept.
+    history: Option<HistoryReader>,
     reset_key: ResetKey,
 }
 
@@ -223,7 +228,9 @@ async fn open(config: &Config, metrics: &Metrics) -> Result<Ground, StartError> 
     let log = blocking(move || EmbeddedLog::open(&log_folder, &options)).await?;
     let log = Arc::new(log.map_err(StartError::Log)?);
     let sinks = sink_store(config, &log).await?;
-    Ok(Ground { space, registry, node, authority: Arc::new(authority), log, sinks, reset_key })
+    let history = history(config, sinks.as_ref(), &log);
+    let authority = Arc::new(authority);
+    Ok(Ground { space, registry, node, authority, log, sinks, history, reset_key })
 }
 
 impl Stages {
@@ -308,6 +315,16 @@ async fn sink_store(
 
 /// What the sink of the history is called.
 const HISTORY: &str = "history";
+
+/// The reader of what the sink of the history writes.
+fn history(
+    config: &Config,
+    store: Option<&SinkStore>,
+    log: &Arc<EmbeddedLog>,
+) -> Option<HistoryReader> {
+    let (root, store) = (config.history.folder.clone()?, store?.clone());
+    Some(HistoryReader::new(root, HISTORY, Arc::clone(log) as _, store))
+}
 
 /// Starts what follows the fold at its own pace.
 fn start_sinks(
