@@ -55,7 +55,7 @@ fn lines_come_from_files_and_the_log_once_and_in_order_and_by_time_text_and_numb
 
     // A node that keeps no files any more has all of it in the log.
     let config = fs::read_to_string(site.aggregator.config()).unwrap();
-    let off = config.replace("every = \"1s\"", "location = \"off\"");
+    let off = config.replace("[history]\nevery = \"1s\"", "[history]\nlocation = \"off\"");
     fs::write(site.aggregator.config(), off).unwrap();
     site.aggregator.stop();
     site.aggregator.start_and_wait();
