@@ -9,6 +9,7 @@ mod backup;
 mod console;
 mod devices;
 mod explore;
+mod export;
 mod lines;
 mod logs;
 mod node;
@@ -57,6 +58,7 @@ fn router(node: NodeHandle, console: ConsoleHandle) -> Router {
         .route("/api/v1/sinks/{name}/resume", post(sinks::resume))
         .route("/api/v1/rest", get(rest::run))
         .route("/api/v1/logs", get(logs::run))
+        .route("/api/v1/export/file", get(export::run))
         .route("/api/v1/tap", get(tap::run))
         .fallback(unknown)
         .with_state(node)

@@ -10,6 +10,7 @@ mod backup;
 pub(crate) mod client;
 mod console;
 mod doctor;
+mod export;
 pub mod failure;
 mod help;
 mod ledger;
@@ -33,7 +34,8 @@ use clap::{CommandFactory, Parser};
 
 use crate::api;
 use args::{
-    Alerts, Args, Audited, Color, Command, Devices, Global, Ledger, Notices, Sinks, Thresholds,
+    Alerts, Args, Audited, Color, Command, Devices, Export, Global, Ledger, Notices, Sinks,
+    Thresholds,
 };
 use client::Client;
 use failure::{Exit, Failure};
@@ -191,6 +193,7 @@ async fn answer(
         Command::Tap(tap) => look::tap::run(client, output, &tap).await,
         Command::Explore(explore) => look::explore::run(client, output, &explore).await,
         Command::Logs(logs) => look::logs::run(client, output, &logs).await,
+        Command::Export { command: Export::File(file) } => export::run(client, output, &file).await,
         Command::Ledger { command } => {
             let all = Audited { device: None, all: true, gaps: false };
             ledger::run(client, output, command.unwrap_or(Ledger::Show(all))).await

@@ -15,6 +15,7 @@ mod file;
 mod folder;
 mod gaps;
 mod merge;
+pub mod read;
 mod rest;
 mod retention;
 mod samples;

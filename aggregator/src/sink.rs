@@ -8,6 +8,7 @@
 //! A cursor remembers the identity of the log where it stands. Another one there means that the log lost a tail: what was
 //! written beyond the last place that both have is withdrawn, and written anew as the log has it now.
 
+mod cursor;
 mod destination;
 mod driver;
 mod follow;
@@ -19,6 +20,7 @@ mod tries;
 mod unwritten;
 mod view;
 
+pub use cursor::{CursorError, cursor};
 pub use destination::{Destination, Merged, Place, Settled, WriteError, Written};
 pub use follow::Deliveries;
 pub use handle::{SinkHandle, SinkOptions, StartError, Turns};

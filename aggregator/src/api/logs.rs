@@ -1,9 +1,10 @@
-//! Log lines, read back from the log: first what is stored, then what comes, with neither hole nor
-//! repeat between the two.
+//! Log lines, read back: first what is stored, from the files of the history and from the log where they end, then what comes,
+//! with neither hole nor repeat between any two.
 //!
 //! The subscription is opened before the first entry is read, and every shard is read by offset: what
 //! is heard of below the offset that was reached is known, what lies between is read from the log.
 
+mod files;
 mod last;
 
 use std::collections::BTreeMap;
@@ -18,10 +19,11 @@ use serde::Deserialize;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio::sync::mpsc;
 
-use super::Refusal;
 use super::lines::Lines;
 use super::selection::Selection;
+use super::{Refusal, rows::LineRow};
 use crate::fold::AppliedBatch;
+use crate::history::read::{Times, Wanted as WantedRows};
 use crate::node::NodeHandle;
 use last::LastLines;
 
@@ -34,6 +36,12 @@ pub(super) struct Wanted {
     source: Option<String>,
     /// Only so many, the last ones.
     last: Option<usize>,
+    /// From this time on, microseconds since 1970 UTC.
+    from_us: Option<i64>,
+    /// Up to this time, without it.
+    to_us: Option<i64>,
+    /// Only lines that hold this text.
+    contains: Option<String>,
     /// Whether to go on with what comes.
     #[serde(default)]
     follow: bool,
@@ -58,8 +66,18 @@ pub(super) async fn run(
         Some(_) => vec![devices[0].shard],
         None => node.shards().shards().collect(),
     };
-    let only = wanted.device.is_some().then(|| devices[0].id);
-    let selection = Selection::new(only, wanted.source, &devices);
+    let whole = Times::default();
+    let rows = WantedRows {
+        device: wanted.device.is_some().then(|| devices[0].id),
+        path: wanted.source,
+        times: Times {
+            from_us: wanted.from_us.unwrap_or(whole.from_us),
+            to_us: wanted.to_us.unwrap_or(whole.to_us),
+        },
+        contains: wanted.contains.map(String::into_bytes),
+        ..WantedRows::default()
+    };
+    let selection = Selection::new(rows, &devices);
     let (lines, response) = Lines::open();
     let reader = Reader {
         next: shards.into_iter().map(|shard| (shard, Offset(0))).collect(),
@@ -105,7 +123,7 @@ impl Reader {
         &mut self,
         live: Option<Receiver<Arc<AppliedBatch>>>,
     ) -> Result<(), End> {
-        self.catch_up().await?;
+        self.read_stored().await?;
         if let Some(last) = self.last.take() {
             self.send(&last.into_rows()).await?;
         }
@@ -171,7 +189,7 @@ impl Reader {
         }
     }
 
-    async fn send(&self, rows: &[super::rows::LineRow]) -> Result<(), End> {
+    async fn send(&self, rows: &[LineRow]) -> Result<(), End> {
         for rows in rows.chunks(ROWS_PER_CHUNK) {
             self.lines.send(rows).await.map_err(|_| End::Gone)?;
         }

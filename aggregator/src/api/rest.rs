@@ -35,7 +35,7 @@ pub(super) async fn run(
     State(node): State<NodeHandle>,
     Query(wanted): Query<Wanted>,
 ) -> Result<Response, Refusal> {
-    let history = node.history().ok_or_else(|| {
+    let history = node.history_place().ok_or_else(|| {
         Refusal::new(StatusCode::NOT_FOUND, "this aggregator keeps no history")
             .cause("history.location is \"off\" in its configuration")
             .next("set it, then headwater serve")

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod averages;
+mod export;
 mod ledger;
 mod moment;
 mod rest;
@@ -18,6 +19,7 @@ pub use alerts::{
     AlertRow, AppliedRow, NoticeRow, RuleChangeRow, ThresholdRow, ThresholdsView, ThresholdsWish,
 };
 pub use averages::{AverageRow, AverageWindowRow, ExploreRow};
+pub use export::{ExportRow, HoleRow, RunRow};
 pub use ledger::{
     AuditLaneRow, AuditRow, GapRow, LaneRow, LedgerRow, ReceiptRow, StreamRow, Totals, VerifyRow,
 };
@@ -161,6 +163,14 @@ pub struct LineRow {
     /// The body in base64, if it is not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body_base64: Option<String>,
+}
+
+/// A word between the lines of an answer: a file whose rows are left out of it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeftOutRow {
+    /// The file, and why.
+    pub left_out: String,
 }
 
 /// A one-time link into the console.

@@ -1,4 +1,4 @@
-//! Which lines of a batch are wanted, and whose they are.
+//! Which lines of batches and of files are wanted, and whose they are.
 
 use std::collections::BTreeMap;
 
@@ -6,30 +6,27 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use headwater_protocol::identity::DeviceId;
 use headwater_protocol::position::Stream;
-use headwater_protocol::record::{Content, Event, Record};
+use headwater_protocol::record::{Event, Record};
 
 use super::devices::sources;
 use super::rows::{LineRow, Moment, part_word, source_word, stream_word};
 use crate::fold::AppliedBatch;
+use crate::history::Table;
+use crate::history::read::{Row, RowContent, Wanted, rows_of};
 use crate::node::DeviceView;
 
 /// What makes lines of records, for one device or all, one path or all.
 #[derive(Debug)]
 pub(super) struct Selection {
-    device: Option<DeviceId>,
-    path: Option<String>,
+    wanted: Wanted,
     names: BTreeMap<DeviceId, String>,
     paths: BTreeMap<(DeviceId, Stream), String>,
 }
 
 impl Selection {
-    /// `None` wants all.
-    pub(super) fn new(
-        device: Option<DeviceId>,
-        path: Option<String>,
-        devices: &[DeviceView],
-    ) -> Self {
-        let mut selection = Self { device, path, names: BTreeMap::new(), paths: BTreeMap::new() };
+    /// Lines that are wanted, of devices as they are known.
+    pub(super) fn new(wanted: Wanted, devices: &[DeviceView]) -> Self {
+        let mut selection = Self { wanted, names: BTreeMap::new(), paths: BTreeMap::new() };
         for device in devices {
             selection.names.insert(device.id, device.name.clone());
             let known = sources(device).into_iter();
@@ -38,9 +35,24 @@ impl Selection {
         selection
     }
 
+    /// All lines, of devices as they are known.
+    pub(super) fn of_all(devices: &[DeviceView]) -> Self {
+        Self::new(Wanted::default(), devices)
+    }
+
+    /// What is wanted.
+    pub(super) fn wanted(&self) -> &Wanted {
+        &self.wanted
+    }
+
     /// Whether the name of a batch's device is not known yet.
     pub(super) fn is_new(&self, batch: &AppliedBatch) -> bool {
-        !self.names.contains_key(&batch.header.device)
+        self.is_unnamed(batch.header.device)
+    }
+
+    /// Whether the name of a device is not known yet.
+    pub(super) fn is_unnamed(&self, device: DeviceId) -> bool {
+        !self.names.contains_key(&device)
     }
 
     /// Learns names.
@@ -72,21 +84,35 @@ impl Selection {
     /// The lines of a batch that are wanted, in the order in which they were sealed.
     pub(super) fn rows(&mut self, batch: &AppliedBatch) -> Vec<LineRow> {
         let device = batch.header.device;
-        if self.device.is_some_and(|wanted| wanted != device) {
+        if self.wanted.device.is_some_and(|wanted| wanted != device) {
             return Vec::new();
         }
         self.learn(batch);
-        let records = batch.body.iter().flat_map(|body| &body.records);
-        records.filter_map(|record| self.row(device, record)).collect()
+        let path = |stream| self.path(device, stream).into();
+        let rows = rows_of(batch, Table::Events, &self.wanted, path);
+        rows.into_iter().filter_map(|row| self.line_of(row)).collect()
     }
 
-    fn row(&self, device: DeviceId, record: &Record) -> Option<LineRow> {
-        let Content::Event(event) = &record.content else { return None };
-        let path = self.path(device, record.stream);
-        if self.path.as_ref().is_some_and(|wanted| *wanted != path) {
+    /// A row as a line, by the device's own time; one that lies after its arrival is shown as that. `None` if it is not wanted.
+    pub(super) fn line_of(&self, row: Row) -> Option<LineRow> {
+        let Row { device, stream, path, time_us, shift_us, start, content, .. } = row;
+        let RowContent::Line { body, part } = content else { return None };
+        let path = if path.is_empty() { self.path(device, stream) } else { path.to_string() };
+        if self.wanted.path.as_ref().is_some_and(|wanted| *wanted != path) {
             return None;
         }
-        Some(self.line(device, record, event))
+        let body = String::from_utf8(body);
+        let body_base64 = body.as_ref().err().map(|error| STANDARD.encode(error.as_bytes()));
+        Some(LineRow {
+            time: Moment(time_us.saturating_sub(shift_us)),
+            device: self.name(device),
+            path,
+            stream: stream_word(stream),
+            position: start,
+            part: part_word(part).to_owned(),
+            body_base64,
+            body: body.ok(),
+        })
     }
 
     /// A record as a line.

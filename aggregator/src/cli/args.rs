@@ -1,5 +1,7 @@
 //! The words of the command line.
 
+mod moment;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -118,6 +120,13 @@ pub enum Command {
     /// Read log lines back, byte for byte
     #[command(before_long_help = help::LOGS)]
     Logs(Logs),
+    /// Write out what was collected, as it was
+    #[command(before_long_help = help::EXPORT)]
+    Export {
+        /// What to write out.
+        #[command(subcommand)]
+        command: Export,
+    },
     /// Averages of a metric by labels, with how many devices and samples stand behind each
     #[command(before_long_help = help::EXPLORE)]
     Explore(Explore),
@@ -295,6 +304,50 @@ pub struct Logs {
     /// Only the last lines
     #[arg(long, value_name = "N")]
     pub last: Option<u64>,
+    /// Only lines from this time on: RFC 3339, a date, or how long ago, such as 2h
+    #[arg(long, value_name = "TIME", value_parser = moment::moment)]
+    pub from: Option<i64>,
+    /// Only lines before this time
+    #[arg(long, value_name = "TIME", value_parser = moment::moment, conflicts_with = "follow")]
+    pub to: Option<i64>,
+    /// Only lines that hold this text
+    #[arg(long, value_name = "TEXT")]
+    pub contains: Option<String>,
+}
+
+/// `headwater export`.
+#[derive(Debug, Subcommand)]
+pub enum Export {
+    /// Put a log file together again, byte for byte as it was read: exit code 8 if something of it is not there
+    #[command(before_long_help = help::EXPORT)]
+    File(ExportFile),
+}
+
+/// `headwater export file`.
+#[derive(ClapArgs, Debug)]
+pub struct ExportFile {
+    /// Name or id of the device
+    #[arg(value_name = "DEVICE")]
+    pub device: String,
+    /// Path of the file, when it was first read
+    #[arg(value_name = "PATH")]
+    pub path: String,
+    /// Only lines from this time on: RFC 3339, a date, or how long ago, such as 2h
+    #[arg(long, value_name = "TIME", value_parser = moment::moment)]
+    pub from: Option<i64>,
+    /// Only lines before this time
+    #[arg(long, value_name = "TIME", value_parser = moment::moment)]
+    pub to: Option<i64>,
+    /// Only this run of the path, counted from 1; without, all of them one behind the other. A run is what began as a new file:
+    /// after a rotation, a truncation, a deletion
+    #[arg(long, value_name = "N")]
+    pub run: Option<std::num::NonZeroU32>,
+    /// A file to write to, in place of standard output; it may not be there
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Replace the file that is there
+    #[arg(long, requires = "output")]
+    pub force: bool,
 }
 
 /// `headwater explore`.

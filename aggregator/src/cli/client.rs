@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use super::failure::{Exit, Failure};
-use crate::api::rows::Problem;
+use crate::api::rows::{LeftOutRow, Problem};
 
 /// A client of one aggregator.
 #[derive(Clone, Debug)]
@@ -67,7 +67,8 @@ impl Client {
         let asked = self.send(Method::GET, path, Bytes::new());
         let response = self.in_time(asked).await?;
         if response.status().is_success() {
-            return Ok(Lines { body: response.into_body(), buffer: Vec::new(), ended: false });
+            let (body, buffer, left_out) = (response.into_body(), Vec::new(), Vec::new());
+            return Ok(Lines { body, buffer, ended: false, left_out });
         }
         Err(self.in_time(refused(response)).await.unwrap_or_else(|failure| failure))
     }
@@ -173,6 +174,7 @@ pub(crate) struct Lines {
     body: Incoming,
     buffer: Vec<u8>,
     ended: bool,
+    left_out: Vec<String>,
 }
 
 impl Lines {
@@ -184,7 +186,14 @@ impl Lines {
         loop {
             if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.buffer.drain(..=end).collect();
-                return parsed(&line).map(Some);
+                match parsed(&line) {
+                    Err(failure) => match serde_json::from_slice::<LeftOutRow>(&line) {
+                        Ok(row) => self.left_out.push(row.left_out),
+                        Err(_) => return Err(failure),
+                    },
+                    row => return row.map(Some),
+                }
+                continue;
             }
             if self.ended {
                 return if self.buffer.is_empty() { Ok(None) } else { Err(gone()) };
@@ -202,6 +211,13 @@ impl Lines {
                 None => self.ended = true,
             }
         }
+    }
+}
+
+impl Lines {
+    /// What the aggregator had to leave out so far, and why: files of the history.
+    pub(crate) fn left_out(&self) -> &[String] {
+        &self.left_out
     }
 }
 

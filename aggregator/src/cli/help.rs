@@ -71,8 +71,24 @@ pub(crate) const LOGS: &str = "\
 Examples:
   headwater logs edge-osl-1-0412 --last 20
   headwater logs edge-osl-1-0412 --source /var/log/syslog > syslog
+  headwater logs edge-osl-1-0412 --from 2h --contains \" 502 \"
+  headwater logs --from 2026-11-28T13:00:00Z --to 2026-11-28T14:00:00Z
   headwater logs --follow
-  headwater logs edge-osl-1-0412 --ndjson";
+  headwater logs edge-osl-1-0412 --ndjson
+
+Times are UTC, corrected for a device whose clock is wrong. A range reads only the folders of its hours.
+Files of the history that are damaged are named, their lines are left out, and the exit code is 8.";
+
+/// `headwater export --help`
+pub(crate) const EXPORT: &str = "\
+Examples:
+  headwater export file edge-osl-1-0412 /var/log/app.log > app.log
+  headwater export file edge-osl-1-0412 /var/log/app.log --output app.log
+  headwater export file edge-osl-1-0412 /var/log/app.log --run 2       one run of it
+  headwater export file edge-osl-1-0412 /var/log/app.log --from 2026-11-28 --to 2026-11-29
+
+A path that was rotated or truncated has several runs: all of them come one behind the other, as they were read.
+What is not there is named on standard error, with its bytes and why, and the exit code is 8.";
 
 /// `headwater explore --help`
 pub(crate) const EXPLORE: &str = "\

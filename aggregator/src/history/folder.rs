@@ -70,6 +70,11 @@ impl Folder {
         Ok(folder)
     }
 
+    /// The folder of a history, to be read only: nothing is made or deleted.
+    pub(super) fn at(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
     /// Where it is.
     #[must_use]
     pub fn root(&self) -> &Path {

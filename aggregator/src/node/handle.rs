@@ -1,6 +1,7 @@
 //! The handle of a running node.
 
 mod alerts;
+mod history;
 mod rest;
 mod sinks;
 
@@ -22,7 +23,7 @@ use super::topology::{Stages, enrolling};
 use super::verify::{self, VerifyError, VerifyProgress, VerifyReport};
 use super::view::{CreatedToken, DeviceView, LiveView, TokenView};
 use crate::clock::wall_us;
-use crate::fold::{AppliedBatch, Replay, ReplayError};
+use crate::fold::{AppliedBatch, ReplayError};
 use crate::limits::ByteCount;
 use crate::log::{Log, ReadError};
 use crate::metrics::{LatencyCounts, VerdictLabel, VerdictWord};
@@ -197,21 +198,13 @@ impl NodeHandle {
         &self,
         shard: ShardId,
         from: Offset,
-        mut visit: Visit,
+        visit: Visit,
     ) -> Result<(), ReplayError>
     where
         Visit: FnMut(AppliedBatch) -> ControlFlow<()> + Send + 'static,
     {
-        let log = Arc::clone(&self.stages.log);
-        let replayed = blocking(move || {
-            let mut replay = Replay::from(&*log, shard, from)?;
-            while let Some(applied) = replay.next_applied()? {
-                if visit(applied).is_break() {
-                    break;
-                }
-            }
-            Ok(())
-        });
+        let node = self.clone();
+        let replayed = blocking(move || node.replay_here(shard, from, visit));
         replayed.await.unwrap_or(Ok(()))
     }
 

@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::enrol::{EnrolHandle, EnrolOptions};
 use crate::fold::{FoldHandle, FoldOptions, Live};
 use crate::health::{HealthHandle, Started};
+use crate::history::read::HistoryReader;
 use crate::history::{Averages, Parquet};
 use crate::intake::{IntakeHandle, IntakeOptions};
 use crate::limits::{SINK_BYTES_MAX, SINK_RECORDS_MAX};
@@ -54,6 +55,8 @@ pub(super) struct Stages {
     pub(super) space: Arc<Space>,
     /// From which backup the node comes. `None` if from none.
     pub(super) restored: Option<RestoredRecord>,
+    /// `None` where no history is kept.
+    pub(super) history: Option<HistoryReader>,
     notices: Notices,
     stop: watch::Sender<bool>,
 }
@@ -82,7 +85,7 @@ async fn start_behind(
     health: HealthHandle,
     started: &Started,
 ) -> Result<Stages, StartError> {
-    let Ground { space, registry, node, authority, log, sink_store, restored, reset_key } =
+    let Ground { space, registry, node, authority, log, sink_store, history, restored, reset_key } =
         open(&config, &metrics).await?;
     let certificates = Certificates::new(&config, Arc::clone(&authority));
     let tls = certificates.issue().map_err(StartError::Identity)?;
@@ -149,7 +152,7 @@ async fn start_behind(
     tokio::spawn(look(Arc::clone(&space), stopped));
     started.all(Arc::clone(&space), &fold, &intake);
     #[rustfmt::skip]
-    let stages = Stages { config, metrics, health, registry, authority, log, live, merge, fold, intake, enrol, alerting, sinks, sink_store, space, restored, notices, stop };
+    let stages = Stages { config, metrics, health, registry, authority, log, live, merge, fold, intake, enrol, alerting, sinks, sink_store, history, space, restored, notices, stop };
     Ok(stages)
 }
 
@@ -206,6 +209,8 @@ struct Ground {
     log: Arc<EmbeddedLog>,
     sink_store: Option<SinkStore>,
     restored: Option<RestoredRecord>,
+    /// `None` where no history is kept.
+    history: Option<HistoryReader>,
     reset_key: ResetKey,
 }
 
@@ -232,8 +237,9 @@ async fn open(config: &Config, metrics: &Metrics) -> Result<Ground, StartError> 
     let log = blocking(move || EmbeddedLog::open(&log_folder, &options)).await?;
     let log = Arc::new(log.map_err(StartError::Log)?);
     let sink_store = open_sink_store(config, &log).await?;
+    let history = history(config, sink_store.as_ref(), &log);
     let authority = Arc::new(authority);
-    Ok(Ground { space, registry, node, authority, log, sink_store, restored, reset_key })
+    Ok(Ground { space, registry, node, authority, log, sink_store, restored, history, reset_key })
 }
 
 impl Stages {
@@ -330,6 +336,16 @@ async fn open_sink_store(
 
 /// What the sink of the history is called.
 const HISTORY: &str = "history";
+
+/// The reader of what the sink of the history writes.
+fn history(
+    config: &Config,
+    store: Option<&SinkStore>,
+    log: &Arc<EmbeddedLog>,
+) -> Option<HistoryReader> {
+    let (root, store) = (config.history.folder.clone()?, store?.clone());
+    Some(HistoryReader::new(root, HISTORY, Arc::clone(log) as _, store))
+}
 
 /// Starts what follows the fold at its own pace.
 fn start_sinks(

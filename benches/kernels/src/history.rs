@@ -46,7 +46,7 @@ pub(crate) struct Day {
 
 /// Appends batches to a log of one shard, and has a sink make files of them.
 pub(crate) fn written(folder: &Path, batches: &[Batch]) -> Result<Rows> {
-    let sink = Running::start(folder, batches, PANE_US)?;
+    let sink = Running::start(folder, batches.iter().cloned(), PANE_US)?;
     let rows = sink.wait_for_rows()?;
     sink.stop();
     Ok(rows)
@@ -54,7 +54,7 @@ pub(crate) fn written(folder: &Path, batches: &[Batch]) -> Result<Rows> {
 
 /// The same a minute at a time, and merged as hours that have ended.
 pub(crate) fn day(folder: &Path, batches: &[Batch], hours: u64) -> Result<Day> {
-    let sink = Running::start(folder, batches, MINUTE_US)?;
+    let sink = Running::start(folder, batches.iter().cloned(), MINUTE_US)?;
     let minutes = sink.wait_for_rows()?;
     let begun = cpu_seconds();
     let (files, bytes) = loop {
@@ -72,7 +72,7 @@ pub(crate) fn day(folder: &Path, batches: &[Batch], hours: u64) -> Result<Day> {
     Ok(Day { minutes, merged, merged_bytes, files, bytes, merge_cpu_seconds })
 }
 
-fn files_below(folder: &Path) -> Result<(u64, u64)> {
+pub(crate) fn files_below(folder: &Path) -> Result<(u64, u64)> {
     let (mut files, mut bytes) = (0, 0);
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
@@ -87,20 +87,25 @@ fn files_below(folder: &Path) -> Result<(u64, u64)> {
     Ok((files, bytes))
 }
 
-const NAME: &str = "history";
+pub(crate) const NAME: &str = "history";
 const MINUTE_US: i64 = 60_000_000;
 
 /// A sink that follows a log.
-struct Running {
-    log: Arc<EmbeddedLog>,
+pub(crate) struct Running {
+    pub(crate) log: Arc<EmbeddedLog>,
+    pub(crate) store: SinkStore,
     sink: SinkHandle,
     metrics: SinkMetrics,
-    expected: u64,
+    pub(crate) expected: u64,
     begun: f64,
 }
 
 impl Running {
-    fn start(folder: &Path, batches: &[Batch], pane_us: i64) -> Result<Self> {
+    pub(crate) fn start(
+        folder: &Path,
+        batches: impl Iterator<Item = Batch>,
+        pane_us: i64,
+    ) -> Result<Self> {
         let shards = ShardCount::new(1).context("a log has a shard")?;
         EmbeddedLog::create(folder, LOG, shards)?;
         let space = Arc::new(Space::of(folder, MinFree::Bytes(ByteCount(0)))?);
@@ -119,19 +124,23 @@ impl Running {
             Entry { appender: NodeId([1; 16]), stamp_us, generation: Generation(0), kind }.encode()
         };
         let (told, durable) = mpsc::channel();
+        let (mut expected, mut appended) = (0, 0);
         for batch in batches {
-            let (sent, stamp_us) = (Lane::sent(batch), batch.header().clock.wall_us);
-            let batch = Box::new(batch.clone());
+            expected += batch.header().counts.records;
+            appended += 1;
+            let (sent, stamp_us) = (Lane::sent(&batch), batch.header().clock.wall_us);
+            let batch = Box::new(batch);
             let told = told.clone();
             let tell = Box::new(move |_| told.send(()).unwrap_or_default());
             log.append(ShardId(0), entry(stamp_us, EntryKind::Batch { sent, batch }), tell)?;
         }
         // Time goes on, so that the last range ends.
         log.append(ShardId(0), entry(i64::MAX, EntryKind::Tick), Box::new(|_| {}))?;
-        for _ in batches {
+        for _ in 0..appended {
             durable.recv().context("the log ended")?;
         }
         let files = folder.join("history");
+        let store = SinkStore::open(&folder.join("sinks.redb"), LOG)?;
         let begun = cpu_seconds();
         let sink = SinkHandle::start(SinkOptions {
             about: SinkAbout {
@@ -141,17 +150,16 @@ impl Running {
                 claim: "",
             },
             destination: Box::new(Parquet::new(files, LOG, &Retention::default())),
-            store: SinkStore::open(&folder.join("sinks.redb"), LOG)?,
+            store: store.clone(),
             log: Arc::clone(&log) as _,
             rules: RangeRules { pane_us, records_max: SINK_RECORDS_MAX, bytes_max: SINK_BYTES_MAX },
             space,
             metrics: metrics.sink.clone(),
         })?;
-        let expected = batches.iter().map(|batch| batch.header().counts.records).sum();
-        Ok(Self { log, sink, metrics: metrics.sink, expected, begun })
+        Ok(Self { log, store, sink, metrics: metrics.sink, expected, begun })
     }
 
-    fn wait_for_rows(&self) -> Result<Rows> {
+    pub(crate) fn wait_for_rows(&self) -> Result<Rows> {
         let view = loop {
             let view = self.sink.view();
             ensure!(view.error.is_none(), "the sink does not write: {view:?}");
@@ -164,14 +172,14 @@ impl Running {
         Ok(Rows { rows: view.rows, bytes: view.bytes, cpu_seconds })
     }
 
-    fn stop(self) {
+    pub(crate) fn stop(self) {
         self.sink.stop();
         self.log.close();
     }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "nanoseconds of a minute")]
-fn cpu_seconds() -> f64 {
+pub(crate) fn cpu_seconds() -> f64 {
     let now = clock_gettime(ClockId::ProcessCPUTime);
     now.tv_sec as f64 + now.tv_nsec as f64 / 1e9
 }

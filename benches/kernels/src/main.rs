@@ -4,13 +4,15 @@
 //! `headwater-kernels samples SECONDS` samples this host each second for so long, `headwater-kernels history SECONDS` ten times a second
 //! and makes files of a day of which each hour is that, `headwater-kernels averages DEVICES TICKS QUANTILES` averages
 //! what a fleet sends in batches of so many ticks, `headwater-kernels lines FILE BYTES` seals the lines of a file in batches of so
-//! many bytes, and `headwater-kernels commits FOLDER GROUP BLOCKS` appends to a log and to a plain file in turn.
+//! many bytes, `headwater-kernels reader DEVICES LINES HOURS` reads the lines of one device and hour of a log and its history to which each device brought so many lines an
+//! hour, and `headwater-kernels commits FOLDER GROUP BLOCKS` appends to a log and to a plain file in turn.
 
 mod averages;
 mod commits;
 mod history;
 mod lane;
 mod lines;
+mod reader;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -76,13 +78,19 @@ fn main() -> Result<()> {
             let ticks = ticks.parse().context("TICKS is a number")?;
             serde_json::to_string(&averages::measure(devices, ticks, with_quantiles)?)?
         }
+        ["reader", devices, lines, hours] => {
+            let devices = devices.parse().context("DEVICES is a number up to 255")?;
+            let lines = lines.parse().context("LINES is a number")?;
+            let hours = hours.parse().context("HOURS is a number")?;
+            serde_json::to_string(&reader::measure(devices, lines, hours)?)?
+        }
         ["commits", folder, group, blocks] => {
             let group = group.parse().context("GROUP is a number")?;
             let blocks = blocks.parse().context("BLOCKS is a number")?;
             serde_json::to_string(&commits::measure(Path::new(folder), group, blocks)?)?
         }
         _ => bail!(
-            "usage: headwater-kernels samples SECONDS | history SECONDS | averages DEVICES TICKS QUANTILES | lines FILE BYTES | commits FOLDER GROUP BLOCKS"
+            "usage: headwater-kernels samples SECONDS | history SECONDS | averages DEVICES TICKS QUANTILES | lines FILE BYTES | reader DEVICES LINES HOURS | commits FOLDER GROUP BLOCKS"
         ),
     };
     #[expect(clippy::print_stdout, reason = "what the benches read")]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
+use headwater_protocol::identity::{Offset, ShardId};
 
 use super::super::Refusal;
 use super::super::rows::LineRow;
@@ -26,9 +27,18 @@ impl LastLines {
 
     /// Takes the lines of a batch; older ones make room.
     pub(super) fn take(&mut self, batch: &AppliedBatch, rows: Vec<LineRow>) -> Result<(), Refusal> {
+        self.take_rows((batch.stamp_us, batch.shard, batch.offset), rows)
+    }
+
+    /// Takes lines that came at a time, of an entry; older ones make room.
+    pub(super) fn take_rows(
+        &mut self,
+        (came_us, shard, offset): (i64, ShardId, Offset),
+        rows: Vec<LineRow>,
+    ) -> Result<(), Refusal> {
         for (index, row) in rows.into_iter().enumerate() {
             self.bytes += weight(&row);
-            self.rows.insert((batch.stamp_us, batch.shard.0, batch.offset.0, index), row);
+            self.rows.insert((came_us, shard.0, offset.0, index), row);
             if self.rows.len() > self.most
                 && let Some((_, oldest)) = self.rows.pop_first()
             {
@@ -40,6 +50,12 @@ impl LastLines {
         }
         let what = format!("the last {} lines hold more than 64 MiB", self.most);
         Err(Refusal::new(StatusCode::BAD_REQUEST, what).next("a smaller --last, or none at all"))
+    }
+
+    /// Whether it is full of lines that all came after a time.
+    pub(super) fn is_newer_than(&self, came_us: i64) -> bool {
+        let oldest = self.rows.first_key_value().map(|(place, _)| place.0);
+        self.rows.len() >= self.most && oldest.is_none_or(|oldest| oldest > came_us)
     }
 
     /// The lines, the oldest first.

@@ -65,7 +65,7 @@ impl Raw {
             }
             labels.insert(device.id, device.facts.clone());
         }
-        let selection = Selection::new(None, None, &devices);
+        let selection = Selection::of_all(&devices);
         Self { node, wanted, selection, labels, tips, next }
     }
 

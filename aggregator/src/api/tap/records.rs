@@ -20,7 +20,7 @@ pub(super) async fn run(
     mut shown: Shown,
     mut live: Receiver<Arc<AppliedBatch>>,
 ) {
-    let selection = Selection::new(None, None, &node.devices().await);
+    let selection = Selection::of_all(&node.devices().await);
     let mut tap = Tap { node, wanted, selection, labels: BTreeMap::new() };
     while !shown.is_closed() {
         match tokio::time::timeout_at(shown.flush_at(), live.recv()).await {

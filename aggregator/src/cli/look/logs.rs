@@ -16,13 +16,19 @@ use crate::cli::output::{Format, Output, escape, units};
 /// What the aggregator says, or that it can't be reached.
 pub(crate) async fn run(client: &Client, output: &Output, args: &Logs) -> Result<(), Failure> {
     let mut path = format!("/api/v1/logs?follow={}", args.follow);
-    for (key, value) in [("device", &args.device), ("source", &args.source)] {
+    let words = [("device", &args.device), ("source", &args.source), ("contains", &args.contains)];
+    for (key, value) in words {
         if let Some(value) = value {
             path.push_str(&format!("&{key}={}", encoded(value)));
         }
     }
     if let Some(last) = args.last {
         path.push_str(&format!("&last={last}"));
+    }
+    for (key, time_us) in [("from_us", args.from), ("to_us", args.to)] {
+        if let Some(time_us) = time_us {
+            path.push_str(&format!("&{key}={time_us}"));
+        }
     }
     let mut lines = client.lines(&path).await?;
     let mut all = Vec::new();
@@ -42,7 +48,23 @@ pub(crate) async fn run(client: &Client, output: &Output, args: &Logs) -> Result
     if count == 0 {
         output.note("no line is stored that fits · next: headwater devices");
     }
-    Ok(())
+    complete(lines.left_out())
+}
+
+/// Whether nothing had to be left out.
+///
+/// # Errors
+/// `Partly` if something was, with each file.
+pub(crate) fn complete(left_out: &[String]) -> Result<(), Failure> {
+    if left_out.is_empty() {
+        return Ok(());
+    }
+    let count = units::count(left_out.len() as u64, "file");
+    let what = format!("{count} of the history left out: what is in it is missing from the answer");
+    let failure = left_out.iter().fold(Failure::new(Exit::Partly, what), |failure, file| {
+        failure.fact("file", file.as_str())
+    });
+    Err(failure.next("put each back from a backup; headwater sinks says where the history lies"))
 }
 
 /// The bytes that stood in the file, the line's end included.
@@ -122,7 +144,15 @@ mod tests {
 
     #[test]
     fn a_terminal_gets_no_command() {
-        let args = Logs { device: None, follow: false, source: None, last: None };
+        let args = Logs {
+            device: None,
+            follow: false,
+            source: None,
+            last: None,
+            from: None,
+            to: None,
+            contains: None,
+        };
         let text = shown(&row("whole", b"a\x1b[2J\xff"), &args).unwrap();
         let text = anstream::adapter::strip_str(&text).to_string();
         assert_eq!(text, "1970-01-01T00:00:00Z edge-1 app.log a\\x1b[2J\\xff\n");

@@ -33,7 +33,7 @@ pub(crate) struct HistoryPlace {
 
 impl NodeHandle {
     /// The history of this node. `None` if it keeps none.
-    pub(crate) fn history(&self) -> Option<HistoryPlace> {
+    pub(crate) fn history_place(&self) -> Option<HistoryPlace> {
         let folder = self.stages.config.history.folder.clone()?;
         Some(HistoryPlace { folder, log: self.log_id() })
     }
