@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use headwater_protocol::identity::Lane;
 use headwater_tests::aggregator::Aggregator;
+use headwater_tests::averages::explored;
 use headwater_tests::comparison::Comparison;
 use headwater_tests::draws::seed_of_this_run;
 use headwater_tests::duckdb::{query, table};
@@ -59,6 +60,9 @@ fn a_backup_made_under_load_is_restored_and_each_line_is_there_once() {
     site.aggregator.stop();
     site.aggregator.start_and_wait();
     site.write_and_settle(LINES);
+    site.agent.stop();
+    wait_until_written(&site);
+    expect_averages(&site);
     let landed = site.stop_and_read();
     assert_eq!(landed.generation, 1, "one restore, one generation");
     landed.only_device().ticks_are_contiguous().unwrap();
@@ -254,6 +258,32 @@ fn expect_withdrawn(site: &Site, data: &Path, before: &BTreeSet<String>) {
     }
     let of_after = files_below(&history).iter().filter(|file| file.contains("/g1-")).count();
     assert!(of_after > 0, "files after a restore say so in their names");
+}
+
+/// Waits until every window is closed: each has the samples that the files have, those of before, within and after the time that
+/// was lost, each once.
+fn expect_averages(site: &Site) {
+    let from = table(&tables(&site.aggregator), "samples");
+    let sql = format!(
+        "WITH exact AS (
+           SELECT epoch_us(time_bucket(INTERVAL '10 seconds', time)) AS start,
+                  coalesce(scaled, CAST(round(value * 10 ** scale) AS BIGINT)) AS value
+           FROM {from} WHERE metric = 'cpu.busy_ratio')
+         SELECT start, count(*) AS samples, CAST(sum(value) AS VARCHAR) AS sum
+         FROM exact GROUP BY start ORDER BY start"
+    );
+    until("every window is closed", || {
+        let window = |row: &Value| {
+            let sum: i128 = row["sum"].as_str().unwrap().parse().unwrap();
+            (row["start"].as_i64().unwrap(), row["samples"].as_u64().unwrap(), sum)
+        };
+        let files: BTreeSet<_> = query(&sql).iter().map(window).collect();
+        let told = explored(&site.aggregator, "cpu.busy_ratio", &["device"]);
+        let told: BTreeSet<_> =
+            told.into_iter().map(|(place, (_, it))| (place.start_us, it.samples, it.sum)).collect();
+        assert!(told.is_subset(&files), "{told:?} are not in {files:?}");
+        told == files
+    });
 }
 
 fn manifest(backup: &Path) -> Value {

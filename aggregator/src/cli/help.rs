@@ -171,8 +171,8 @@ Examples:
   headwater backup ./copy -c /etc/headwater/headwater.toml
   rsync -a --delete --exclude '/.*' /var/lib/headwater/history/ /mnt/backup/history/
 
-It holds the authority's private keys: whoever can read it can enrol devices. Files of the history are not in it: they
-never change, so the third line copies what is new of them.";
+It holds the authority's private keys: whoever can read it can enrol devices.
+Files of the history are not in it: they never change, the third line copies what is new of them.";
 
 /// `headwater restore --help`
 pub(crate) const RESTORE: &str = "\
