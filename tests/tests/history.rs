@@ -86,6 +86,13 @@ fn expect_averages(site: &Site) {
         let (series, differing) = averages_in_files(site);
         series > 0 && differing == 0
     });
+    let sql = "SELECT count(*) AS n, sum(sum_scaled) AS total FROM averages WHERE NOT late";
+    let done = site.aggregator.ask(&["sql", sql, "--json"]).expect_success("averages by SQL");
+    let from = table(&history(&site.aggregator), "averages");
+    let sql =
+        format!("SELECT count(*) AS n, CAST(sum(sum_scaled) AS VARCHAR) AS total FROM {from}");
+    let (ours, others) = (&done.json()[0], &query(&sql)[0]);
+    assert_eq!((&ours["n"], &ours["total"]), (&others["n"], &others["total"]));
 }
 
 /// Windows of series that DuckDB finds samples of, and those of them that the table of averages tells otherwise, or alone.
