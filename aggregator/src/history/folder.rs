@@ -72,7 +72,7 @@ impl Folder {
 
     /// The folder of a history, to be read only: nothing is made or deleted.
     pub(super) fn at(root: &Path) -> Self {
-        Self { root: root.to_owned() }
+        Self { root: root.to_owned(), partial: PARTIAL }
     }
 
     /// Where it is.

@@ -44,6 +44,7 @@ impl Folding {
             group_commit: Duration::from_millis(2),
             length: Duration::from_secs(10),
             keep: Duration::from_secs(3_600),
+            is_followed: false,
             board: AlertBoard::default(),
             space: disk::space(folder),
             log_metrics: metrics.merge_log.clone(),
