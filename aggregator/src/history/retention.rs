@@ -133,7 +133,11 @@ mod tests {
         assert_eq!(going(bytes(100)).count(), 0);
         assert_eq!(going(Keep::default()).count(), 0, "nothing is deleted unasked");
         for keep in [age(Duration::ZERO), bytes(0)] {
-            assert_eq!(going(keep).last(), Some(2), "the present hour and the one before stay");
+            assert_eq!(
+                going(keep).next_back(),
+                Some(2),
+                "the present hour and the one before stay"
+            );
         }
         let many = not_kept(&hours(1_000), age(HOUR), now_us);
         assert_eq!((many.len(), many[0]), (HOURS_MAX, Hour(NOW.0 - 999)), "a day at a time");

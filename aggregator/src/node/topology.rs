@@ -27,7 +27,7 @@ use crate::history::{Averages, Parquet};
 use crate::intake::{IntakeHandle, IntakeOptions};
 use crate::limits::{SINK_BYTES_MAX, SINK_RECORDS_MAX};
 use crate::log::{EmbeddedLog, Log, LogOptions, Space};
-use crate::merge::{self, MergeHandle, MergeOptions};
+use crate::merge::{MergeHandle, MergeOptions};
 use crate::metrics::Metrics;
 use crate::registry::{Actor, NodeRecord, Registry, ResetKey, RestoredRecord};
 use crate::sink::{RangeRules, SinkAbout, SinkHandle, SinkOptions, SinkStore};
@@ -107,8 +107,7 @@ async fn start_behind(
         intake: metrics.intake.clone(),
     };
     let fold = start_fold(fold_options).await?;
-    let behind = (&log, merge.store(), &space);
-    let sinks = start_sinks(&config, &metrics, sink_store.clone(), behind)?;
+    let sinks = start_sinks(&config, &metrics, sink_store.clone(), (&log, &merge, &space))?;
     let intake = IntakeHandle::start(IntakeOptions {
         listen: config.intake.listen,
         max_connections: config.intake.max_connections,
@@ -352,7 +351,7 @@ fn start_sinks(
     config: &Config,
     metrics: &Metrics,
     store: Option<SinkStore>,
-    (log, averages, space): (&Arc<EmbeddedLog>, &merge::Store, &Arc<Space>),
+    (log, merge, space): (&Arc<EmbeddedLog>, &MergeHandle, &Arc<Space>),
 ) -> Result<Vec<SinkHandle>, StartError> {
     let (Some(folder), Some(store)) = (config.history.folder.clone(), store) else {
         return Ok(Vec::new());
@@ -366,7 +365,7 @@ fn start_sinks(
     let averages = Averages {
         folder: folder.clone(),
         log: log.id(),
-        store: averages.clone(),
+        store: merge.store().clone(),
         every: config.history.every,
         retention: config.history.retention.clone(),
         space: Arc::clone(space),

@@ -57,17 +57,17 @@ impl SpanName {
         (parsed.to_string() == name).then_some(parsed)
     }
 
-    fn from_us(&self) -> i64 {
+    fn begin_us(self) -> i64 {
         self.from_s.saturating_mul(SECOND_US)
     }
 
-    fn to_us(&self) -> i64 {
+    fn end_us(self) -> i64 {
         self.to_s.saturating_mul(SECOND_US)
     }
 
     /// Whether a time lies in its span.
-    pub(super) fn covers(&self, at_us: i64) -> bool {
-        (self.from_us()..self.to_us()).contains(&at_us)
+    pub(super) fn covers(self, at_us: i64) -> bool {
+        (self.begin_us()..self.end_us()).contains(&at_us)
     }
 }
 
@@ -130,7 +130,7 @@ pub(super) fn changed(
 ) -> Task {
     let there = lying.iter().find(|(name, _)| name.covers(at_us));
     let (mut from_us, mut to_us) = match there {
-        Some((name, _)) => (name.from_us(), name.to_us()),
+        Some((name, _)) => (name.begin_us(), name.end_us()),
         None if is_over && lying.is_empty() => span(Hour::of(at_us)),
         None => grid.cell(at_us),
     };
@@ -138,9 +138,9 @@ pub(super) fn changed(
     loop {
         let before = gone.len();
         for (name, _) in lying {
-            if name.from_us() < to_us && from_us < name.to_us() {
+            if name.begin_us() < to_us && from_us < name.end_us() {
                 gone.insert(*name);
-                (from_us, to_us) = (from_us.min(name.from_us()), to_us.max(name.to_us()));
+                (from_us, to_us) = (from_us.min(name.begin_us()), to_us.max(name.end_us()));
             }
         }
         if gone.len() == before {
@@ -161,7 +161,7 @@ pub(super) fn together(lying: &[(SpanName, u64)], is_over: bool) -> Option<Task>
         };
         let gone: Vec<SpanName> = run.iter().take_while(fits).map(|(name, _)| *name).collect();
         let (first, last) = (gone.first()?, gone.last()?);
-        let (from_us, to_us) = (first.from_us(), last.to_us());
+        let (from_us, to_us) = (first.begin_us(), last.end_us());
         (gone.len() >= least).then_some(Task { from_us, to_us, gone })
     })
 }

@@ -29,6 +29,9 @@ impl About {
     }
 }
 
+/// What rows are in order of: combination, key (`other` behind all), metric, labels, scale and time.
+type Place<'r> = (&'r [u8], bool, Option<&'r [u8]>, &'r str, &'r [u8], u8, i64);
+
 /// A row with its texts as they are written.
 struct Row<'a> {
     average: &'a Average,
@@ -47,7 +50,7 @@ impl<'a> Row<'a> {
         Self { average, by: text(&by.join(",")), key, labels: object(&average.row.series.labels) }
     }
 
-    fn place(&self) -> (&[u8], bool, Option<&[u8]>, &str, &[u8], u8, i64) {
+    fn place(&self) -> Place<'_> {
         let series = &self.average.row.series;
         let key = self.key.as_ref().map(ByteArray::data);
         let (by, labels) = (self.by.data(), self.labels.data());

@@ -103,11 +103,12 @@ pub(super) fn keys(
     Ok(keys)
 }
 
-/// All keys but those of single devices, in order of combination and key, with their numbers.
-pub(super) fn all(
-    transaction: &ReadTransaction,
-) -> Result<Vec<(Arc<Combination>, Arc<Key>, u32)>, redb::Error> {
-    let mut keys: Vec<(Arc<Combination>, Arc<Key>, u32)> = Vec::new();
+/// A key of a combination, and its number.
+pub(super) type Numbered = (Arc<Combination>, Arc<Key>, u32);
+
+/// All keys but those of single devices, in order of combination and key.
+pub(super) fn all(transaction: &ReadTransaction) -> Result<Vec<Numbered>, redb::Error> {
+    let mut keys: Vec<Numbered> = Vec::new();
     for row in transaction.open_table(KEYS)?.iter()? {
         let (bytes, id) = row?;
         let mut reader = Reader::new(bytes.value());
