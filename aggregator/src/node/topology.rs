@@ -357,8 +357,7 @@ fn start_sinks(
         return Ok(Vec::new());
     };
     let location = folder.display().to_string();
-    let claim = "each row once: files are whole, and named after what they hold";
-    let about = |name: &str| {
+    let about = |name: &str, claim| {
         let (name, location) = (name.to_owned(), location.clone());
         SinkAbout { name, kind: "parquet", location, claim }
     };
@@ -371,9 +370,17 @@ fn start_sinks(
         space: Arc::clone(space),
         metrics: metrics.sink.clone(),
     };
-    let averages = averages.start(about("averages"), store.clone()).map_err(StartError::Sink)?;
+    let averages = averages
+        .start(
+            about(
+                "averages",
+                "each figure once: a file is exchanged for another when something comes late",
+            ),
+            store.clone(),
+        )
+        .map_err(StartError::Sink)?;
     let history = SinkHandle::start(SinkOptions {
-        about: about(HISTORY),
+        about: about(HISTORY, "each row once: files are whole, and named after what they hold"),
         destination: Box::new(Parquet::new(folder, log.id(), &config.history.retention)),
         log: Arc::clone(log) as _,
         store,
