@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::agent::Agent;
 use crate::aggregator::Aggregator;
 use crate::comparison::Comparison;
+use crate::faketime::{FakeClock, Shown, true_s};
 use crate::landed::Landed;
 use crate::waiting::DEADLINE;
 use crate::witness::Witness;
@@ -25,6 +26,7 @@ pub struct Site {
     _temporary: Option<tempfile::TempDir>,
 }
 
+const HOUR_S: i64 = 3_600;
 /// Between lines that are written while something is to happen: so many that it does, and no disk full of them.
 const BETWEEN_LINES: Duration = Duration::from_millis(100);
 
@@ -76,6 +78,27 @@ impl Site {
         let logs = logs.iter().map(|log| (*log).to_owned()).collect();
         let witness = Witness { seed, logs, instances: Vec::new() };
         Self { aggregator, agent, witness, folder, _temporary: None }
+    }
+
+    /// Starts both by a clock that shows half past some hour to come; it is returned, with how many seconds it is off.
+    ///
+    /// # Panics
+    /// If they do not start, or there is no library for the clock.
+    #[must_use]
+    pub fn start_at_half_past(&mut self) -> (FakeClock, i64) {
+        let clock = FakeClock::new(&self.path("clock"));
+        let words = clock.wrapper();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        self.agent.set_wrapper(&words);
+        self.aggregator.stop();
+        for (name, value) in clock.variables() {
+            self.aggregator.set_variable(name, &value);
+        }
+        let half_past = HOUR_S + HOUR_S / 2 - true_s() % HOUR_S;
+        clock.set(Shown::Off(half_past));
+        self.aggregator.start_and_wait();
+        self.agent.start();
+        (clock, half_past)
     }
 
     /// A path in the site's folder.
@@ -160,6 +183,24 @@ pub fn settle(agent: &mut Agent, aggregator: &Aggregator, written: (&[PathBuf], 
 
 /// How long lines that the agent takes for sent may still be missing from the ledger.
 const LINES_TIME: Duration = Duration::from_secs(20);
+
+/// Files below a folder, in order of their paths; none, if it is not there.
+///
+/// # Panics
+/// If what is there cannot be listed.
+#[must_use]
+pub fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let mut files = Vec::new();
+    for path in entries.map(|entry| entry.unwrap().path()) {
+        match path.is_dir() {
+            true => files.extend(files_below(&path)),
+            false => files.push(path),
+        }
+    }
+    files.sort();
+    files
+}
 
 /// Copies a folder with all that is in it, onto nothing.
 ///

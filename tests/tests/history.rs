@@ -12,8 +12,8 @@ use headwater_tests::averages::explored;
 use headwater_tests::comparison::Comparison;
 use headwater_tests::draws::{Draws, seed_of_this_run};
 use headwater_tests::duckdb::{query, table};
-use headwater_tests::faketime::{FakeClock, Shown, true_s};
-use headwater_tests::site::{Site, copy_folder};
+use headwater_tests::faketime::{Shown, true_s};
+use headwater_tests::site::{Site, copy_folder, files_below};
 use headwater_tests::waiting::until;
 use serde_json::Value;
 
@@ -210,18 +210,7 @@ const HOUR_S: i64 = 3_600;
 fn hours_that_have_ended_are_merged_and_hold_each_line_once_wherever_that_was_interrupted() {
     let seed = seed_of_this_run("history");
     let mut site = Site::configured(seed, &["alpha", "beta"], CONFIG);
-    let clock = FakeClock::new(&site.path("clock"));
-    let words = clock.wrapper();
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    site.agent.set_wrapper(&words);
-    site.aggregator.stop();
-    for (name, value) in clock.variables() {
-        site.aggregator.set_variable(name, &value);
-    }
-    let half_past = HOUR_S + HOUR_S / 2 - true_s() % HOUR_S;
-    clock.set(Shown::Off(half_past));
-    site.aggregator.start_and_wait();
-    site.agent.start();
+    let (clock, half_past) = site.start_at_half_past();
     let ended_at = half_past + HOUR_S;
     let hour = history(&site.aggregator).join(folder_of_hour("events", half_past));
     until("an hour has several files", || {
@@ -258,18 +247,6 @@ fn folder_of_hour(table: &str, off_s: i64) -> String {
     let at = jiff::Timestamp::from_second(true_s() + off_s).unwrap();
     let at = at.to_zoned(jiff::tz::TimeZone::UTC);
     format!("table={table}/dt={}/hour={:02}", at.date(), at.hour())
-}
-
-fn files_below(folder: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    let mut files = Vec::new();
-    for path in entries.map(|entry| entry.unwrap().path()) {
-        match path.is_dir() {
-            true => files.extend(files_below(&path)),
-            false => files.push(path),
-        }
-    }
-    files
 }
 
 fn history(aggregator: &Aggregator) -> PathBuf {

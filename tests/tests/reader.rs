@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use headwater_tests::agent::Agent;
 use headwater_tests::aggregator::Aggregator;
 use headwater_tests::draws::seed_of_this_run;
-use headwater_tests::site::Site;
+use headwater_tests::site::{Site, files_below};
 use headwater_tests::waiting::until;
 use serde_json::Value;
 
@@ -242,20 +242,6 @@ fn rows_of(rows: &[Value]) -> BTreeSet<String> {
 
 fn events(aggregator: &Aggregator) -> PathBuf {
     aggregator.data().join("history/table=events")
-}
-
-/// Files, in order of their names: those of one shard in order of their ranges.
-fn files_below(folder: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    let mut files = Vec::new();
-    for path in entries.map(|entry| entry.unwrap().path()) {
-        match path.is_dir() {
-            true => files.extend(files_below(&path)),
-            false => files.push(path),
-        }
-    }
-    files.sort();
-    files
 }
 
 /// Waits until all that was applied so far is in files.

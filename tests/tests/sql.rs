@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use headwater_tests::averages::explored;
 use headwater_tests::comparison::Comparison;
 use headwater_tests::draws::seed_of_this_run;
-use headwater_tests::faketime::{FakeClock, Shown, true_s};
+use headwater_tests::faketime::Shown;
 use headwater_tests::process::{Done, run_with_input};
-use headwater_tests::site::Site;
+use headwater_tests::site::{Site, files_below};
 use headwater_tests::waiting::until;
 use serde_json::Value;
 
@@ -33,18 +33,7 @@ const COUNT: &str =
 fn each_row_is_in_every_answer_once_while_files_are_written_and_merged() {
     let seed = seed_of_this_run("sql");
     let mut site = Site::configured(seed, &["alpha", "beta"], CONFIG);
-    let clock = FakeClock::new(&site.path("clock"));
-    let words = clock.wrapper();
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    site.agent.set_wrapper(&words);
-    site.aggregator.stop();
-    for (name, value) in clock.variables() {
-        site.aggregator.set_variable(name, &value);
-    }
-    let half_past = HOUR_S + HOUR_S / 2 - true_s() % HOUR_S;
-    clock.set(Shown::Off(half_past));
-    site.aggregator.start_and_wait();
-    site.agent.start();
+    let (clock, half_past) = site.start_at_half_past();
     let mut asked = 0;
     until("an hour has several files", || {
         site.write(LINES);
@@ -242,18 +231,7 @@ fn number(row: &Value, key: &str) -> u64 {
 
 /// Files of a table, in order.
 fn files_of(site: &Site, table: &str) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    let mut ahead = vec![site.aggregator.data().join("history").join(format!("table={table}"))];
-    while let Some(folder) = ahead.pop() {
-        // One that is exchanged at this moment is there the next time.
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            let path = entry.path();
-            let list = if path.is_dir() { &mut ahead } else { &mut files };
-            list.push(path);
-        }
-    }
-    files.sort();
-    files
+    files_below(&site.aggregator.data().join(format!("history/table={table}")))
 }
 
 fn name_of(path: &Path) -> String {
