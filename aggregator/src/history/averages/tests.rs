@@ -262,6 +262,26 @@ fn small_files_of_an_hour_become_one() {
 }
 
 #[test]
+fn what_a_store_held_before_anybody_followed_it_is_written() {
+    let mut site = Site::new();
+    site.close();
+    std::fs::remove_file(site.path()).unwrap();
+    site.store = Some(Store::open(&site.path(), LOG, false).unwrap());
+    for window in [0, 1, 13] {
+        site.write(window, 0, 3, false);
+    }
+    site.store().sync(i64::MIN).unwrap();
+    assert!(site.store().pending(PendingKind::Averages).unwrap().at_us.is_empty());
+    site.close();
+    site.open();
+    for _ in 0..2 {
+        site.handle(&Step::Turns(240));
+    }
+    assert_eq!(site.found(), site.expected());
+    assert_eq!(site.found().len(), 3);
+}
+
+#[test]
 fn a_changed_window_is_replaced_in_its_file() {
     let mut site = Site::new();
     site.handle(&Step::Write { window: 0, key: 0, value: 1, adds: false });
