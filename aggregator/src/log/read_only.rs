@@ -12,8 +12,8 @@ use super::{AppendError, DeadLetter, Durable, Log, OpenError, ReadError, Stored,
 use super::{create, reader};
 use crate::limits::{ByteCount, LOG_CACHE_BYTES, READ_BYTES};
 
-/// The files of a log that nobody writes. What is appended, kept or dropped all the same has no effect: nobody is told
-/// that it is durable.
+/// The files of a log that nobody writes. What is kept or dropped all the same has no effect; to append to it is a mistake of
+/// ours, and ends the process.
 pub(crate) struct ReadOnlyLog {
     id: LogId,
     shards: ShardCount,
@@ -128,8 +128,9 @@ impl Log for ReadOnlyLog {
         self.shards
     }
 
-    fn append(&self, _: ShardId, _: Vec<u8>, _: Durable) -> Result<(), AppendError> {
-        Ok(())
+    fn append(&self, shard: ShardId, _: Vec<u8>, _: Durable) -> Result<(), AppendError> {
+        // To take an entry and drop it would be to say that it will be durable.
+        unreachable!("nobody appends to shard {shard} of a log that is only looked at")
     }
 
     fn read(
